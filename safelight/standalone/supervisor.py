@@ -1,0 +1,154 @@
+"""One supervisor for all processes: starts each as soon as what it needs is ready, keeps them up, and ends them in order.
+
+It is the only parent, and everything happens on one event loop in the main thread (see ``process`` for why that matters).
+"""
+
+import asyncio
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from safelight.standalone import state as states
+from safelight.standalone.layout import Layout
+from safelight.standalone.logs import Journal, Line
+from safelight.standalone.managed import Managed
+from safelight.standalone.spec import Phase, ProcessSpec
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Supervisor:
+    """Runs a process table until it is told to stop.
+
+    ``listener`` hears every log line, ``on_ready`` is called once when everything is ready.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        specs: Sequence[ProcessSpec],
+        environment: Mapping[str, str],
+        *,
+        url: str = "",
+        listener: Callable[[Line], None] = lambda _line: None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._layout = layout
+        self._environment = environment
+        self._url = url
+        self._on_ready = on_ready
+        self._phase = Phase.STARTING
+        self._started_at = time.time()
+        self._ready_at: float | None = None
+        self._error: Exception | None = None
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._journal = Journal("supervisor", layout.logs, listener)
+        self.managed = {
+            spec.name: Managed(spec, Journal(spec.name, layout.logs, listener), layout.home, self._save)
+            for spec in specs
+        }
+
+    async def run(self) -> None:
+        """Start everything, stay until a signal or ``request_stop``, end everything.
+
+        Raises the error of a process that could not be started; by then everything has been ended.
+        """
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self.request_stop)
+        self._save()
+        runs = {name: loop.create_task(self._run_one(managed), name=name) for name, managed in self.managed.items()}
+        try:
+            await self._until_told(runs)
+        finally:
+            await self._end(runs)
+            for number in STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+        if self._error is not None:
+            raise self._error
+
+    def request_stop(self) -> None:
+        """Begin to stop; a second call ends the waiting for processes that drain."""
+        if self._stop.is_set():
+            self._journal.note("WARNING", "told to hurry: not waiting for work in progress")
+            self._hurry.set()
+        self._stop.set()
+
+    async def _run_one(self, managed: Managed) -> None:
+        for name in managed.spec.needs:
+            if name in self.managed:
+                await self.managed[name].ready.wait()
+        try:
+            await managed.run(self._environment)
+        finally:
+            managed.finished()
+
+    async def _until_told(self, runs: Mapping[str, asyncio.Task[None]]) -> None:
+        told = asyncio.ensure_future(self._stop.wait())
+        ready = asyncio.ensure_future(
+            asyncio.wait([asyncio.ensure_future(m.ready.wait()) for m in self.managed.values()])
+        )
+        running = {task for name, task in runs.items()}
+        waiting: set[asyncio.Future[object]] = {told, ready, *running}  # type: ignore[arg-type]  Future is invariant
+        while not told.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            failed = next((task.exception() for task in done & running if task.exception()), None)
+            if isinstance(failed, Exception):
+                self._error = failed
+                self._journal.note("ERROR", str(failed).splitlines()[0])
+                break
+            if ready in done:
+                self._phase, self._ready_at = Phase.READY, time.time()
+                self._save()
+                self._on_ready()
+        told.cancel()
+        ready.cancel()
+
+    async def _end(self, runs: Mapping[str, asyncio.Task[None]]) -> None:
+        self._phase = Phase.STOPPING
+        self._save()
+        alive = sorted(self.managed.values(), key=lambda managed: managed.spec.stop_rank)
+        for managed in alive:
+            if managed.phase is Phase.WAITING:
+                runs[managed.spec.name].cancel()
+        for _rank, group in itertools.groupby(alive, key=lambda managed: managed.spec.stop_rank):
+            together = list(group)
+            await asyncio.gather(*(managed.stop(self._hurry) for managed in together))
+            await asyncio.wait([runs[managed.spec.name] for managed in together])
+        self._phase = Phase.FAILED if self._error else Phase.STOPPED
+        self._save()
+        self._journal.close()
+
+    def _save(self) -> None:
+        processes = tuple(
+            states.ProcessState(
+                name=managed.spec.name,
+                kind=managed.spec.kind,
+                phase=managed.phase,
+                pid=managed.pid,
+                created=managed.created,
+                started_at=managed.started_at,
+                restarts=managed.restarts,
+                exit_code=managed.exit_code,
+                ports=dict(managed.spec.ports),
+            )
+            for managed in self.managed.values()
+        )
+        state = states.State(
+            pid=os.getpid(),
+            created=psutil.Process().create_time(),
+            phase=self._phase,
+            url=self._url,
+            started_at=self._started_at,
+            ready_at=self._ready_at,
+            error=str(self._error) if self._error else None,
+            remedy=getattr(self._error, "remedy", None),
+            processes=processes,
+        )
+        states.save(self._layout, state)
