@@ -1,0 +1,52 @@
+"""`python -m models.bootstrap`: what an empty installation needs: bucket, starter checkpoints, a first admin key."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models.checkpoints import register
+from models.checkpoints.card import CARD_NAME, read_folder
+from models.clients import Client, create_client, issue_key
+from models.session import make_engine, make_sessions
+from models.settings import Settings, get_settings
+from models.states import Role
+from models.storage import Storage
+
+STARTERS = Path(__file__).resolve().parent.parent / "worker" / "starter"
+FIRST_CLIENT = "admin"
+
+
+def bootstrap(settings: Settings, key_file: Path | None) -> None:
+    """Make everything that is missing; running it again changes nothing."""
+    Storage(settings).ensure_bucket()
+    engine = make_engine(settings, application="bootstrap", pool_size=1)
+    try:
+        with make_sessions(engine).begin() as session:
+            for card in sorted(STARTERS.glob(f"*/{CARD_NAME}")):
+                register(session, read_folder(card.parent))
+            if key_file is not None and not key_file.exists():
+                _write_key(session, settings, key_file)
+    finally:
+        engine.dispose()
+
+
+def _write_key(session: Session, settings: Settings, key_file: Path) -> None:
+    client = session.scalars(select(Client).where(Client.name == FIRST_CLIENT)).one_or_none()
+    if client is None:
+        client = create_client(session, FIRST_CLIENT, max_live_jobs=settings.max_live_jobs)
+    issued = issue_key(session, client, Role.ADMIN, name="first key")
+    key_file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(issued.text + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--key-file", type=Path, help="write an admin key here unless the file exists")
+    bootstrap(get_settings(), parser.parse_args().key_file)
+    sys.exit(0)

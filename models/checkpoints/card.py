@@ -1,0 +1,101 @@
+"""The card of a checkpoint folder, `safelight.json`: what an operator would otherwise have to type.
+
+A plain diffusers folder needs none: its task, size and steps are read from `model_index.json` and its parts.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.checkpoints.manifest import scan_folder
+from models.checkpoints.registry import Registration
+from models.checkpoints.rows import Source
+from models.errors import FieldError, ValidationFailedError
+from models.params import CheckpointProfile
+from models.params.base import field_errors
+from models.states import Pool
+
+CARD_NAME = "safelight.json"
+DIFFUSERS_INDEX = "model_index.json"
+_SAMPLE_SIZES = ("unet", "transformer")
+_DEFAULT_PATCH_PIXELS = 8
+"""Pixels per latent of an autoencoder that does not say."""
+
+
+class Card(BaseModel):
+    """The content of `safelight.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    family: str = Field(description="A family of worker.pipelines, e.g. `diffusers` or `conditional_gan`.")
+    tasks: tuple[str, ...] = Field(min_length=1)
+    pool: Pool = Pool.GPU
+    profile: CheckpointProfile = CheckpointProfile()
+    licence: str = ""
+    description: str = ""
+
+
+def read_folder(folder: Path, *, name: str | None = None, pool: Pool | None = None) -> Registration:
+    """Hash a local folder and read what it says of itself.
+
+    Raises:
+        ValidationFailedError: refused files, a card that does not fit, or neither card nor diffusers index.
+    """
+    manifest = scan_folder(folder)
+    card = _read_card(folder, name)
+    return Registration(
+        name=name or card.name,
+        family=card.family,
+        tasks=card.tasks,
+        pool=pool or card.pool,
+        source=Source.LOCAL,
+        location=str(folder.resolve()),
+        manifest=manifest,
+        profile=card.profile,
+        licence=card.licence,
+        description=card.description,
+    )
+
+
+def _read_card(folder: Path, name: str | None) -> Card:
+    try:
+        if (folder / CARD_NAME).is_file():
+            return Card.model_validate(json.loads((folder / CARD_NAME).read_text()))
+        if (folder / DIFFUSERS_INDEX).is_file():
+            return Card.model_validate(_from_diffusers(folder, name))
+    except ValidationError as error:
+        raise ValidationFailedError(field_errors(error, prefix=f"/{CARD_NAME}")) from error
+    except ValueError as error:
+        raise ValidationFailedError([FieldError("/location", "bad_json", f"{folder}: {error}")]) from error
+    text = f"{folder} has neither {CARD_NAME} nor {DIFFUSERS_INDEX}."
+    raise ValidationFailedError([FieldError("/location", "no_card", text)])
+
+
+def _from_diffusers(folder: Path, name: str | None) -> dict[str, Any]:
+    index = json.loads((folder / DIFFUSERS_INDEX).read_text())
+    side = _native_side(folder)
+    profile = {"default_width": side, "default_height": side, "max_size": max(2048, side)}
+    return {
+        "name": name or folder.resolve().name,
+        "family": "diffusers",
+        "tasks": ["text_to_image"],
+        "profile": profile,
+        "description": str(index.get("_class_name", "")),
+    }
+
+
+def _native_side(folder: Path) -> int:
+    """Pixels of the size that the checkpoint was trained at: latent size × what one latent covers."""
+    latent = 64
+    for part in _SAMPLE_SIZES:
+        config = folder / part / "config.json"
+        if config.is_file():
+            latent = int(json.loads(config.read_text()).get("sample_size") or latent)
+    autoencoder = folder / "vae" / "config.json"
+    if not autoencoder.is_file():
+        return latent * _DEFAULT_PATCH_PIXELS
+    blocks = json.loads(autoencoder.read_text()).get("block_out_channels") or [0] * 4
+    return int(latent * 2 ** (len(blocks) - 1))

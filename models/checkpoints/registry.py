@@ -1,0 +1,105 @@
+"""Registering and finding checkpoints."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from models.checkpoints.manifest import FileManifest
+from models.checkpoints.rows import Checkpoint, Source
+from models.errors import FieldError, ValidationFailedError
+from models.params import TASKS, CheckpointProfile
+from models.states import Pool
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What an operator says about a checkpoint; the rest is measured."""
+
+    name: str
+    family: str
+    tasks: tuple[str, ...]
+    pool: Pool
+    source: Source
+    location: str
+    manifest: FileManifest
+    profile: CheckpointProfile
+    licence: str = ""
+    description: str = ""
+
+
+def register(session: Session, wanted: Registration) -> Checkpoint:
+    """Make the checkpoint available under its name.
+
+    The same files and profile again change nothing; others disable the old revision, whose jobs still run to their end.
+    """
+    unknown = [task for task in wanted.tasks if task not in TASKS]
+    if unknown or not wanted.tasks:
+        raise ValidationFailedError([FieldError("/tasks", "unknown_task", f"Known tasks are {', '.join(TASKS)}.")])
+    current = session.scalars(
+        select(Checkpoint).where(Checkpoint.name == wanted.name, Checkpoint.enabled).with_for_update()
+    ).one_or_none()
+    if current is not None:
+        if _same(current, wanted):
+            return current
+        session.execute(update(Checkpoint).where(Checkpoint.id == current.id).values(enabled=False))
+    row = Checkpoint(
+        name=wanted.name,
+        family=wanted.family,
+        tasks=list(wanted.tasks),
+        pool=wanted.pool,
+        source=wanted.source,
+        location=wanted.location,
+        revision=wanted.manifest.revision,
+        files=wanted.manifest.files,
+        profile_json=wanted.profile.model_dump(mode="json"),
+        licence=wanted.licence,
+        description=wanted.description,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def list_checkpoints(session: Session, task: str | None = None) -> Sequence[Checkpoint]:
+    """The enabled checkpoints, oldest first, those of one task if it is given."""
+    query = select(Checkpoint).where(Checkpoint.enabled).order_by(Checkpoint.created_at, Checkpoint.name)
+    if task is not None:
+        query = query.where(Checkpoint.tasks.contains([task]))
+    return session.scalars(query).all()
+
+
+def find_for_task(session: Session, task: str, name: str | None) -> Checkpoint:
+    """The checkpoint of that name, or the oldest one that does the task.
+
+    Raises:
+        ValidationFailedError: unknown, or without that task; the message lists what there is.
+    """
+    query = select(Checkpoint).where(Checkpoint.enabled)
+    if name is not None:
+        found = session.scalars(query.where(Checkpoint.name == name)).one_or_none()
+    else:
+        query = query.where(Checkpoint.tasks.contains([task]))
+        found = session.scalars(query.order_by(Checkpoint.created_at, Checkpoint.name).limit(1)).one_or_none()
+    if found is not None and task in found.tasks:
+        return found
+    known = ", ".join(row.name for row in list_checkpoints(session, task)) or "none"
+    if name is None:
+        raise _wrong("no_checkpoint", f"No checkpoint does {task}; add one with `safelight checkpoints add`.")
+    if found is not None:
+        raise _wrong("checkpoint_without_task", f"{name!r} does not do {task}; these do: {known}.")
+    raise _wrong("checkpoint_unknown", f"There is no checkpoint {name!r}; for {task} there are: {known}.")
+
+
+def _same(row: Checkpoint, wanted: Registration) -> bool:
+    return (
+        row.revision == wanted.manifest.revision
+        and row.profile == wanted.profile
+        and (row.family, tuple(row.tasks), row.pool, row.source, row.location)
+        == (wanted.family, tuple(wanted.tasks), wanted.pool, wanted.source, wanted.location)
+    )
+
+
+def _wrong(code: str, message: str) -> ValidationFailedError:
+    return ValidationFailedError([FieldError("/checkpoint", code, message)])

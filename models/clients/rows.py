@@ -1,0 +1,35 @@
+"""The client's row: quota, weight and fair-share tags. T1 locks it, so its columns change one submit at a time."""
+
+from sqlalchemy import CheckConstraint, Float, Integer, Text, text
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, CreatedAt, UuidKey
+
+
+class Client(Base):
+    """An application or a person that submits jobs."""
+
+    __tablename__ = "clients"
+    __table_args__ = (
+        CheckConstraint("weight > 0", name="weight"),
+        CheckConstraint("live_jobs >= 0", name="live_jobs"),
+    )
+
+    id: Mapped[UuidKey]
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    weight: Mapped[float] = mapped_column(Float, server_default=text("1"))
+    """Share of the workers relative to other clients that wait at the same time."""
+    max_live_jobs: Mapped[int] = mapped_column(Integer)
+    live_jobs: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """Jobs in LIVE_STATES: up in submit, down in the transaction that ends a job."""
+    finish_tag: Mapped[float] = mapped_column(Float, server_default=text("0"))
+    """Virtual time at which this client's last submitted job would finish; see `models.jobs.order`."""
+    created_at: Mapped[CreatedAt]
+
+
+def create_client(session: Session, name: str, *, max_live_jobs: int, weight: float = 1.0) -> Client:
+    """A new client; its name is unique."""
+    client = Client(name=name, max_live_jobs=max_live_jobs, weight=weight)
+    session.add(client)
+    session.flush()
+    return client

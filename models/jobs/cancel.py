@@ -1,0 +1,38 @@
+"""T7, cancel: a queued job ends now, a running one is asked to."""
+
+from uuid import UUID
+
+from sqlalchemy import func, update
+from sqlalchemy.orm import Session
+
+from models.events import record
+from models.jobs.guard import give_back_quota
+from models.jobs.rows import Job
+from models.states import JobState
+
+NOT_STARTED: frozenset[JobState] = frozenset({JobState.WAITING, JobState.QUEUED})
+
+
+def cancel(session: Session, job_id: UUID) -> bool:
+    """Ask for the end of a live job. False when it had ended already; asking twice is harmless."""
+    ended = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.state.in_(NOT_STARTED))
+        .values(state=JobState.CANCELED, finished_at=func.now(), cancel_requested=True)
+        .returning(Job.client_id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if ended is not None:
+        record(session, [job_id], "job.canceled")
+        give_back_quota(session, ended.client_id)
+        return True
+    asked = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.state == JobState.RUNNING)
+        .values(cancel_requested=True)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if asked is not None:
+        record(session, [job_id], "job.cancel_requested")
+    return asked is not None

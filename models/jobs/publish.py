@@ -1,0 +1,75 @@
+"""T4, publish: the result becomes visible, once. Whatever else wanted to end this attempt comes too late."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from models.artifacts import Artifact
+from models.base import seconds
+from models.events import record
+from models.jobs.guard import NO_LEASE, Hold, end_attempt, give_back_quota, held
+from models.jobs.rows import Job
+from models.states import AttemptOutcome, JobState
+
+
+@dataclass(frozen=True)
+class Output:
+    """One object that was put: what its artifact row will say."""
+
+    index: int
+    key: str
+    sha256: str
+    media_type: str
+    size_bytes: int
+    width: int
+    height: int
+    seed: int
+
+
+class Published(StrEnum):
+    """What became of a publish."""
+
+    DONE = "done"
+    """This call published it."""
+    ALREADY = "already"
+    """An earlier call for the same attempt had: its answer was lost."""
+    FENCED = "fenced"
+    """The attempt is no longer ours; the result is dropped and the objects become garbage."""
+
+
+def publish(session: Session, hold: Hold, outputs: Sequence[Output], measures: dict[str, Any]) -> Published:
+    """Running → succeeded, with its artifacts, its event and its client's quota, in the caller's transaction."""
+    row = session.execute(
+        update(Job)
+        .where(*held(hold))
+        .values(
+            state=JobState.SUCCEEDED,
+            result={"images": len(outputs), "attempt": hold.attempt},
+            finished_at=func.now(),
+            results_expire_at=func.now() + seconds(Job.retention_seconds),
+            infrastructure_since=None,
+            **NO_LEASE,
+        )
+        .returning(Job.client_id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        return _read_again(session, hold)
+    session.execute(
+        insert(Artifact),
+        [{"job_id": hold.job_id, "attempt": hold.attempt, **vars(output)} for output in outputs],
+    )
+    end_attempt(session, hold.job_id, hold.attempt, AttemptOutcome.SUCCEEDED, measures=measures)
+    record(session, [hold.job_id], "job.succeeded", {"images": len(outputs)})
+    give_back_quota(session, row.client_id)
+    return Published.DONE
+
+
+def _read_again(session: Session, hold: Hold) -> Published:
+    row = session.execute(select(Job.state, Job.attempt).where(Job.id == hold.job_id)).one_or_none()
+    ours = row is not None and row.state == JobState.SUCCEEDED and row.attempt == hold.attempt
+    return Published.ALREADY if ours else Published.FENCED

@@ -1,0 +1,162 @@
+"""Reading jobs: one with its relations, a client's list by cursor, the place in the queue and the ETA."""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, text, tuple_
+from sqlalchemy.orm import Session, selectinload
+
+from models.checkpoints import Checkpoint
+from models.errors import FieldError, ValidationFailedError
+from models.jobs.order import CLAIM_ORDER, claimable
+from models.jobs.rows import Job
+from models.states import JobState, Pool
+
+POSITION_CAP = 1000
+"""Places beyond this are not counted one by one, so that asking costs the same however long the queue is."""
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """What a list is narrowed to; `client_id` None means every client (operators)."""
+
+    client_id: UUID | None = None
+    states: frozenset[JobState] = frozenset()
+    task: str | None = None
+    checkpoint_id: UUID | None = None
+    tag: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page, newest first; `cursor` leads to the next, None at the end."""
+
+    jobs: Sequence[Job]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a queued job stands: jobs and cost before it. `capped` when there are more than were counted."""
+
+    position: int
+    cost_ahead: int
+    capped: bool
+
+
+def get_job(session: Session, job_id: UUID, client_id: UUID | None, *, whole: bool = True) -> Job | None:
+    """A job that this client may see, with attempts, artifacts and checkpoint if `whole`."""
+    query = select(Job).where(Job.id == job_id)
+    if client_id is not None:
+        query = query.where(Job.client_id == client_id)
+    if whole:
+        query = query.options(selectinload(Job.attempts), selectinload(Job.artifacts), selectinload(Job.checkpoint))
+    return session.scalars(query).one_or_none()
+
+
+def get_states(session: Session, job_ids: Sequence[UUID]) -> dict[UUID, JobState]:
+    """The states of many jobs at once, for whoever waits."""
+    rows = session.execute(select(Job.id, Job.state).where(Job.id.in_(job_ids)))
+    return {row.id: row.state for row in rows}
+
+
+def list_jobs(session: Session, wanted: JobFilter, *, limit: int, cursor: str | None = None) -> Page:
+    """A page of jobs, newest first.
+
+    Raises:
+        ValidationFailedError: a cursor that we did not make.
+    """
+    query = (
+        select(Job)
+        .where(*_conditions(wanted))
+        .order_by(Job.created_at.desc(), Job.id.desc())
+        .options(selectinload(Job.checkpoint), selectinload(Job.artifacts))
+        .limit(limit + 1)
+    )
+    if cursor is not None:
+        query = query.where(tuple_(Job.created_at, Job.id) < tuple_(*_read_cursor(cursor)))
+    rows = list(session.scalars(query))
+    more = len(rows) > limit
+    return Page(rows[:limit], _write_cursor(rows[limit - 1]) if more else None)
+
+
+def place_in_queue(session: Session, job: Job) -> Place:
+    """How many jobs will be claimed before this one, and their cost; only meaningful while it is queued."""
+    before = or_(
+        Job.lane < job.lane,
+        and_(Job.lane == job.lane, Job.priority > job.priority),
+        and_(Job.lane == job.lane, Job.priority == job.priority, Job.start_tag < job.start_tag),
+        and_(Job.lane == job.lane, Job.priority == job.priority, Job.start_tag == job.start_tag, Job.id < job.id),
+    )
+    ahead = (
+        select(Job.cost)
+        .where(Job.state == text("'queued'"), Job.pool == job.pool, before)
+        .order_by(*CLAIM_ORDER)
+        .limit(POSITION_CAP + 1)
+        .subquery()
+    )
+    count, cost = session.execute(
+        select(func.count(), func.coalesce(func.sum(ahead.c.cost), 0)).select_from(ahead)
+    ).one()
+    return Place(min(count, POSITION_CAP), int(cost), capped=count > POSITION_CAP)
+
+
+def queue_depths(session: Session, cap: int = 10_000) -> dict[Pool, int]:
+    """Claimable jobs per pool, counted up to `cap`."""
+    depths = {}
+    for pool in Pool:
+        head = select(Job.id).where(*claimable(), Job.pool == pool).limit(cap).subquery()
+        depths[pool] = session.scalar(select(func.count()).select_from(head)) or 0
+    return depths
+
+
+def learn_speed(session: Session, checkpoint_id: UUID, seconds_per_step: float, weight: float = 0.2) -> None:
+    """Move the checkpoint's measured speed towards a new figure."""
+    old = func.coalesce(Checkpoint.seconds_per_step, seconds_per_step)
+    session.execute(
+        Checkpoint.__table__.update()  # type: ignore[attr-defined]
+        .where(Checkpoint.id == checkpoint_id)
+        .values(seconds_per_step=old * (1 - weight) + seconds_per_step * weight)
+    )
+
+
+def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.client_id is not None:
+        found.append(Job.client_id == wanted.client_id)
+    if wanted.states:
+        found.append(Job.state.in_(sorted(wanted.states)))
+    if wanted.task is not None:
+        found.append(Job.task == wanted.task)
+    if wanted.checkpoint_id is not None:
+        found.append(Job.checkpoint_id == wanted.checkpoint_id)
+    if wanted.tag is not None:
+        found.append(Job.tag == wanted.tag)
+    if wanted.created_after is not None:
+        found.append(Job.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        found.append(Job.created_at < wanted.created_before)
+    return found
+
+
+def _write_cursor(job: Job) -> str:
+    raw = json.dumps([job.created_at.isoformat(), str(job.id)]).encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[Any, Any]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        created_at, job_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
+        moment = datetime.fromisoformat(created_at)
+        return moment.astimezone(UTC), UUID(job_id)
+    except (ValueError, TypeError, AttributeError) as error:
+        wrong = FieldError("/cursor", "bad_cursor", "Not a cursor of this API; leave it out to start again.")
+        raise ValidationFailedError([wrong]) from error

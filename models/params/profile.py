@@ -1,0 +1,42 @@
+"""What a checkpoint can do: its bounds and defaults, stored with its row and shown by the API.
+
+Params are checked against it at submit, so that a job which no checkpoint could run is refused and not queued.
+"""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class CheckpointProfile(BaseModel):
+    """Bounds and defaults of one checkpoint. Sizes are in pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    default_width: int = Field(512, ge=8, le=8192)
+    default_height: int = Field(512, ge=8, le=8192)
+    min_size: int = Field(8, ge=8, le=8192)
+    max_size: int = Field(2048, ge=8, le=8192)
+    size_multiple: int = Field(8, ge=1, le=128)
+    max_pixels: int = Field(4_194_304, ge=64, description="Largest width × height.")
+    default_steps: int = Field(30, ge=1, le=1000)
+    max_steps: int = Field(150, ge=1, le=1000)
+    default_guidance: float = Field(7.5, ge=0, le=50)
+    max_prompt_chars: int = Field(2000, ge=1)
+    max_images: int = Field(8, ge=1, le=64, description="Images of one job.")
+    class_names: tuple[str, ...] = Field((), description="Of a class-conditional checkpoint, by index.")
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        if not self.min_size <= min(self.default_width, self.default_height):
+            raise ValueError("the default size is below min_size")
+        if not max(self.default_width, self.default_height) <= self.max_size:
+            raise ValueError("the default size is above max_size")
+        if self.default_steps > self.max_steps:
+            raise ValueError("default_steps is above max_steps")
+        return self
+
+    @property
+    def fixed_size(self) -> bool:
+        """Whether the checkpoint makes pictures of one size only."""
+        return self.min_size == self.max_size

@@ -1,0 +1,49 @@
+"""Engines and sessions: one way to connect, with timeouts that keep a stuck peer from holding the queue.
+
+Application code takes a `sessionmaker`; `with sessions.begin() as session:` is one transaction.
+"""
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from models.settings import Settings
+
+Sessions = sessionmaker[Session]
+
+
+def make_engine(settings: Settings, *, application: str, pool_size: int | None = None) -> Engine:
+    """An engine whose sessions carry statement, lock and idle timeouts. `application` shows in pg_stat_activity."""
+    return create_engine(
+        settings.database_url,
+        pool_size=pool_size or settings.database_pool_size,
+        max_overflow=settings.database_pool_size,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={
+            "application_name": f"safelight {application}",
+            "connect_timeout": 5,
+            "options": session_options(settings),
+            # A peer that vanished without a word is noticed within about 25 s.
+            "keepalives": 1,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 25_000,
+        },
+    )
+
+
+def session_options(settings: Settings) -> str:
+    """The `options` of a connection: every session of ours sets them, whoever opened it."""
+    timeouts_ms = {
+        "statement_timeout": settings.statement_timeout_seconds,
+        "lock_timeout": settings.lock_timeout_seconds,
+        "idle_in_transaction_session_timeout": settings.idle_in_transaction_timeout_seconds,
+    }
+    given = [f"-c {name}={int(seconds * 1000)}" for name, seconds in timeouts_ms.items()]
+    return " ".join([*given, "-c timezone=UTC"])
+
+
+def make_sessions(engine: Engine) -> Sessions:
+    """Sessions that keep loaded rows after commit: a published row is read without asking again."""
+    return sessionmaker(engine, expire_on_commit=False)

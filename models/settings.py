@@ -1,0 +1,81 @@
+"""The settings: one frozen object, the only reader of the environment (prefix `SAFELIGHT_`).
+
+What an operator may change stands here with its unit and default; constants of one room stay in that room.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting of the product. Names are the environment's: `SAFELIGHT_LEASE_SECONDS=60`."""
+
+    model_config = SettingsConfigDict(env_prefix="SAFELIGHT_", frozen=True, extra="ignore")
+
+    # services
+    database_url: str = Field("postgresql+psycopg://localhost/safelight", description="PostgreSQL 18 or newer.")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey; holds only wake-up tickets.")
+    s3_endpoint_url: str | None = Field(None, description="None means AWS.")
+    s3_public_endpoint_url: str | None = Field(None, description="Host that clients reach; presigned URLs use it.")
+    s3_region: str = "us-east-1"
+    s3_bucket: str = Field("safelight", min_length=3)
+    s3_access_key_id: SecretStr | None = None
+    s3_secret_access_key: SecretStr | None = None
+    home: Path = Field(Path(".safelight"), description="Folder for logs and caches of this machine.")
+
+    # database sessions
+    database_pool_size: int = Field(10, ge=1)
+    statement_timeout_seconds: float = Field(15, gt=0)
+    lock_timeout_seconds: float = Field(5, gt=0)
+    idle_in_transaction_timeout_seconds: float = Field(30, gt=0)
+
+    # API
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(8400, ge=0, le=65535)
+    api_workers: int = Field(1, ge=1, description="gunicorn processes.")
+    api_threads: int = Field(64, ge=4, description="Threads per process; streams may take half of them.")
+    max_body_bytes: int = Field(1 << 20, ge=1024, description="Largest JSON body.")
+    max_upload_bytes: int = Field(32 << 20, ge=1024)
+    max_upload_pixels: int = Field(16_800_000, ge=1, description="Checked from the header, before decoding.")
+    presign_seconds: int = Field(600, ge=1, le=604_800)
+    max_wait_seconds: int = Field(60, ge=0, description="Upper bound of `Prefer: wait=N`.")
+    sse_heartbeat_seconds: float = Field(15, gt=0)
+    rate_limit: str = Field("1200 per minute", description="Per key, Flask-Limiter's syntax; empty turns it off.")
+
+    # jobs
+    idempotency_hours: int = Field(24, ge=1)
+    result_retention_days: int = Field(30, ge=1, description="Results are deleted this long after they were published.")
+    max_live_jobs: int = Field(10_000, ge=1, description="Default quota of a new client.")
+    max_job_images: int = Field(16, ge=1)
+
+    # the lease protocol
+    lease_seconds: float = Field(60, gt=0)
+    sweep_seconds: float = Field(10, gt=0, description="The sweeper's period.")
+    max_crashes: int = Field(3, ge=1, description="Lost leases of a job that ran alone.")
+    max_errors: int = Field(3, ge=1, description="Application errors.")
+    infrastructure_budget_seconds: float = Field(3600, gt=0)
+    retry_base_seconds: float = Field(2, ge=0)
+    retry_max_seconds: float = Field(300, ge=0)
+    affinity_seconds: float = Field(5, ge=0, description="How long a head may be passed over for a loaded checkpoint.")
+    drain_seconds: float = Field(10, ge=0, description="What a stopping worker may still spend on its batch.")
+    max_batch_images: int = Field(8, ge=1, description="Images in one micro-batch.")
+
+    # devices
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:0, mps.")
+    cpu_threads: int = Field(1, ge=1, description="Torch threads on a CPU; contending threads are far slower.")
+    memory_budget_mib: int = Field(0, ge=0, description="For loaded checkpoints; 0 takes 80 % of what the device has.")
+    checkpoint_cache: Path = Field(Path(".safelight/checkpoints"), description="Where S3 and Hub checkpoints land.")
+    compile: bool = Field(False, description="torch.compile the denoiser (CUDA).")
+
+    # logs
+    log_level: str = "INFO"
+    log_format: str = Field("json", pattern="^(json|text)$")
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings, read from the environment once."""
+    return Settings()  # type: ignore[call-arg, unused-ignore]  # every field has a default

@@ -1,0 +1,128 @@
+"""Blobs: one bucket of any S3-compatible service, through boto3. Keys are made by `models.artifacts`."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from models.errors import NotFoundError, StorageError
+from models.settings import Settings
+
+_DELETE_AT_ONCE = 1000
+_NOT_FOUND = frozenset({"404", "NoSuchKey", "NotFound"})
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One object in a listing."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+
+
+class Storage:
+    """The bucket. Thread-safe; errors come as `StorageError`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.bucket = settings.s3_bucket
+        self.presign_seconds = settings.presign_seconds
+        self._client = _client(settings, settings.s3_endpoint_url)
+        public = settings.s3_public_endpoint_url
+        self._presigner = _client(settings, public) if public else self._client
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket unless it is there."""
+        try:
+            self._client.head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _NOT_FOUND | {"NoSuchBucket"}:
+                raise _mapped(error) from error
+            self._call("create_bucket", Bucket=self.bucket)
+        except BotoCoreError as error:
+            raise _mapped(error) from error
+
+    def put(self, key: str, body: bytes, media_type: str) -> None:
+        """Store an object. Keys are never used twice, so nothing is overwritten."""
+        self._call("put_object", Bucket=self.bucket, Key=key, Body=body, ContentType=media_type)
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        try:
+            answer = self._client.get_object(Bucket=self.bucket, Key=key)
+            return bytes(answer["Body"].read())
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOT_FOUND:
+                raise NotFoundError.of("object", key) from error
+            raise _mapped(error) from error
+        except BotoCoreError as error:
+            raise _mapped(error) from error
+
+    def presigned_get(self, key: str, *, media_type: str, filename: str) -> str:
+        """A URL that serves the object for a few minutes, as a picture and under a harmless name."""
+        url: str = self._presigner.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self.bucket,
+                "Key": key,
+                "ResponseContentType": media_type,
+                "ResponseContentDisposition": f'inline; filename="{filename}"',
+            },
+            ExpiresIn=self.presign_seconds,
+        )
+        return url
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that are gone already do not matter."""
+        pending = list(keys)
+        for start in range(0, len(pending), _DELETE_AT_ONCE):
+            chunk = [{"Key": key} for key in pending[start : start + _DELETE_AT_ONCE]]
+            self._call("delete_objects", Bucket=self.bucket, Delete={"Objects": chunk, "Quiet": True})
+
+    def listing(self, prefix: str) -> Iterator[Blob]:
+        """Every object below a prefix."""
+        try:
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield Blob(entry["Key"], int(entry["Size"]), entry["LastModified"])
+        except (BotoCoreError, ClientError) as error:
+            raise _mapped(error) from error
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**arguments)
+        except (BotoCoreError, ClientError) as error:
+            raise _mapped(error) from error
+
+
+def _client(settings: Settings, endpoint: str | None) -> Any:
+    key, secret = settings.s3_access_key_id, settings.s3_secret_access_key
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=key.get_secret_value() if key else None,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=Config(
+            signature_version="s3v4",
+            connect_timeout=3,
+            read_timeout=20,
+            retries={"max_attempts": 2, "mode": "standard"},
+            s3={"addressing_style": "path"} if endpoint else {},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+def _mapped(error: Exception) -> StorageError:
+    return StorageError(f"S3 did not take the request: {error}")
