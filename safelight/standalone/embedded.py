@@ -1,12 +1,13 @@
 """``python -m safelight.standalone.embedded``: only the three services, for a parent that holds our standard input.
 
-Prints one JSON object with the settings by which they are found once all of them are ready and the bucket exists; ends them when
-the input closes, which it does however the parent ends.  The test suite runs on this.
+Prints one JSON object with the settings by which they are found, once all of them are ready and the bucket exists;
+ends them when the input closes, which it does however the parent ends.  The test suite runs on this.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ async def _serve(layout: Layout, plan: services.ServicePlan) -> None:
     loop = asyncio.get_running_loop()
 
     def closed() -> None:
-        if not sys.stdin.buffer.read1(4096):  # type: ignore[attr-defined]  a BufferedReader on a pipe
+        if not os.read(sys.stdin.fileno(), 4096):
             loop.remove_reader(sys.stdin.fileno())
             supervisor.request_stop()
 
@@ -32,11 +33,12 @@ async def _serve(layout: Layout, plan: services.ServicePlan) -> None:
 
 def _announce(plan: services.ServicePlan) -> None:
     settings = plan.environment
-    seaweed.ensure_bucket(
+    s3 = seaweed.client(
         settings["SAFELIGHT_S3_ENDPOINT_URL"],
         settings["SAFELIGHT_S3_ACCESS_KEY_ID"],
         settings["SAFELIGHT_S3_SECRET_ACCESS_KEY"],
     )
+    seaweed.ensure_bucket(s3)
     print(json.dumps(dict(settings)), flush=True)  # noqa: T201  the answer that the parent reads
 
 

@@ -1,4 +1,6 @@
-"""One line format for every process: time, level, who, what.  Children write JSON, or text in their own taste; here it becomes the same.
+"""One line format for every process: time, level, who, what.
+
+Children write JSON, or text in their own taste; here it becomes the same.
 
 ``2026-01-31T12:00:00.123Z WARNING gpu-1 checkpoint not found checkpoint=emoji``
 """
@@ -94,8 +96,10 @@ def _structured(source: str, record: dict[str, Any]) -> Line:
     level = str(record.pop("level", "info")).upper()
     at = str(record.pop("timestamp", now()))
     text = str(record.pop("event", record.pop("message", "")))
+    record.pop("process", None)  # the supervisor's name for it stands on every line
     extra = " ".join(f"{name}={value}" for name, value in record.items())
-    return Line(at, _ALIASES.get(level, level), source, f"{text} {extra}".rstrip())
+    whole = f"{text} {extra}".rstrip().replace("\n", "\n  | ")
+    return Line(at, _ALIASES.get(level, level), source, whole)
 
 
 @dataclass

@@ -1,4 +1,7 @@
-"""One supervised process through its life: prepare, start, become ready, crash and come back, stop.  The order among several is not here."""
+"""One supervised process through its life: prepare, start, become ready, crash and come back, stop.
+
+The order among several is not here.
+"""
 
 import asyncio
 import signal
@@ -106,8 +109,6 @@ class Managed:
         deadline = time.monotonic() + self.spec.ready_seconds
         while process.returncode is None and not self._stopping.is_set():
             if self.spec.kind is not Kind.TASK and await self._answers():
-                if self.spec.after_ready is not None:
-                    await asyncio.to_thread(self.spec.after_ready)
                 self._move(Phase.READY)
                 self.ready.set()
                 return
@@ -118,6 +119,8 @@ class Managed:
             await asyncio.sleep(PROBE_EVERY_SECONDS)
 
     async def _answers(self) -> bool:
+        if self.spec.ready_text is not None:
+            return any(self.spec.ready_text in text for text in self.journal.tail)
         return self.spec.probe is None or await asyncio.to_thread(self.spec.probe)
 
     async def stop(self, hurry: asyncio.Event) -> None:
@@ -152,6 +155,6 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 def _creation(pid: int) -> float | None:
     try:
-        return psutil.Process(pid).create_time()
+        return float(psutil.Process(pid).create_time())
     except psutil.Error:
         return None

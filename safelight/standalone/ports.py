@@ -10,6 +10,7 @@ from pathlib import Path
 from safelight.standalone.errors import PortTakenError
 
 LOOPBACK = "127.0.0.1"
+DEFAULT_API_PORT = 8400
 # Below every system's ephemeral range: no outgoing connection can take a chosen port before its server binds it.
 LOWEST, HIGHEST = 15_000, 21_999
 # SeaweedFS assumes that its admin server's gRPC port lies this far above the HTTP port.

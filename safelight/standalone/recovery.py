@@ -1,7 +1,8 @@
 """Ending what a supervisor that was killed has left behind.  Called only by whoever holds the lock of the home folder.
 
-Most children die with their supervisor (see ``process``).  The rest are recognised by the marker in their environment, by the session
-that a recorded child founded, or, for Postgres (which overwrites its environment), by the pid file in its data folder.
+Most children die with their supervisor (see ``process``).  The rest are recognised by the marker in their environment,
+by the session that a recorded child founded, or, for Postgres (which overwrites its environment), by the pid file in
+its data folder.
 """
 
 import contextlib

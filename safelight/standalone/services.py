@@ -1,4 +1,4 @@
-"""The three embedded services as one plan: their ports, their lines in the process table, and what the application is told of them."""
+"""The three embedded services as one plan: their ports, their process table, and what the application is told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

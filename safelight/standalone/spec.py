@@ -1,10 +1,16 @@
-"""The vocabulary of the process table: what a supervised process is.  A leaf: it starts nothing and imports nothing of ours."""
+"""The vocabulary of the process table: what a supervised process is.
+
+A leaf: it starts nothing and imports nothing of ours.
+"""
 
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+# Who stops when: first nobody gets in, then the work in hand is finished, then the helpers end, then the services.
+API_RANK, WORKER_RANK, SCHEDULER_RANK, SERVICE_RANK = range(4)
 
 
 class Kind(StrEnum):
@@ -18,8 +24,8 @@ class Kind(StrEnum):
 class Phase(StrEnum):
     """Where one process stands.  Only the supervisor moves it.
 
-    waiting → starting → ready → stopping → stopped; a crash moves starting or ready → backoff → starting; a task ends in done;
-    one that cannot start ends in failed.
+    waiting → starting → ready → stopping → stopped; a crash moves starting or ready → backoff → starting; a task ends
+    in done; one that cannot start ends in failed.
     """
 
     WAITING = "waiting"
@@ -48,8 +54,8 @@ class ProcessSpec:
     prepare: Callable[[], None] | None = None
     #: Blocking, quick, asked again and again; None means ready as soon as it runs.
     probe: Callable[[], bool] | None = None
-    #: Blocking work once it answers and before others may need it, run in a thread.
-    after_ready: Callable[[], None] | None = None
+    #: Instead of a probe: the process says this in its log when it is ready.
+    ready_text: str | None = None
     ready_seconds: float = 60.0
     stop_signal: signal.Signals = signal.SIGTERM
     drain_seconds: float = 10.0

@@ -7,9 +7,9 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -45,6 +45,7 @@ class State:
     ready_at: float | None = None
     error: str | None = None
     remedy: str | None = None
+    external: bool = False
     processes: tuple[ProcessState, ...] = ()
 
 
@@ -69,16 +70,25 @@ def is_same_process(pid: int | None, created: float | None) -> bool:
         return False
     try:
         process = psutil.Process(pid)
-        return abs(process.create_time() - created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+        return bool(abs(process.create_time() - created) < 1.0) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+
+def holder(layout: Layout) -> int | None:
+    """The pid of the supervisor that runs on this home folder; None when none does."""
+    if not is_locked(layout):
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        return int(layout.lock_file.read_text())
+    return None
 
 
 def is_locked(layout: Layout) -> bool:
     """Whether a supervisor runs on this home folder."""
     try:
         with layout.lock_file.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
     except BlockingIOError:
@@ -94,14 +104,22 @@ def lock(layout: Layout) -> Iterator[None]:
     """
     layout.run.mkdir(parents=True, exist_ok=True)
     with layout.lock_file.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _already_running(layout) from None
+        if not _flock(file.fileno()):
+            raise _already_running(layout)
         os.truncate(file.fileno(), 0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def _flock(descriptor: int) -> bool:
+    # Somebody who only looks (is_locked) may hold it for an instant.
+    for _attempt in range(5):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _already_running(layout: Layout) -> AlreadyRunningError:

