@@ -105,7 +105,7 @@ def _take(
         .cte("head")
     )
     mate = aliased(Job, name="mate")
-    room = select(func.greatest(literal(max_images) / head.c.images - 1, 0)).where(~head.c.alone).scalar_subquery()
+    room = select(func.greatest(literal(max_images) // head.c.images - 1, 0)).where(~head.c.alone).scalar_subquery()
     mates = (
         select(mate.id)
         .where(

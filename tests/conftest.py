@@ -1,0 +1,121 @@
+"""Fixtures of the whole suite: the real services once per session, a fresh migrated database for each test.
+
+The database of a test is cloned from a template, so that tests never see each other's rows; the suite only ever talks
+to services that it started itself.
+"""
+
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
+
+from models.migrate import migrate
+from models.session import Sessions, make_engine, make_sessions
+from models.settings import Settings
+from models.storage import Storage
+from tests.seeding import Seeder
+from tests.services import Services, running_services
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[Services]:
+    """Postgres, Valkey and SeaweedFS in a temporary folder."""
+    with running_services() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def base_settings(services: Services) -> Settings:
+    """The settings of the session's services; short leases, so that faults show quickly."""
+    return Settings(
+        home=services.home,
+        database_url=services.database_url,
+        redis_url=services.redis_url,
+        s3_endpoint_url=services.s3.endpoint_url,
+        s3_region=services.s3.region,
+        s3_bucket=services.s3.bucket,
+        s3_access_key_id=services.s3.access_key_id,
+        s3_secret_access_key=services.s3.secret_access_key,
+        checkpoint_cache=services.home / "checkpoints",
+        log_format="text",
+    )
+
+
+@pytest.fixture(scope="session")
+def template(base_settings: Settings) -> str:
+    """The name of a migrated database that nobody is connected to."""
+    name = "safelight_template"
+    _administer(base_settings, "CREATE DATABASE {}", name)
+    migrate(with_database(base_settings, name))
+    Storage(base_settings).ensure_bucket()
+    return name
+
+
+@pytest.fixture
+def settings(base_settings: Settings, template: str) -> Iterator[Settings]:
+    """Settings with a database of this test's own, and an empty Redis."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _administer(base_settings, "CREATE DATABASE {} TEMPLATE {}", name, template)
+    redis.Redis.from_url(base_settings.redis_url).flushall()
+    yield with_database(base_settings, name)
+    _administer(base_settings, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    """The same settings for a process that the test starts; merge with os.environ."""
+    return settings_environment(settings)
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    """An engine on the test's database."""
+    engine = make_engine(settings, application="test")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(engine: Engine) -> Sessions:
+    """Sessions on the test's database."""
+    return make_sessions(engine)
+
+
+@pytest.fixture
+def seed(sessions: Sessions, settings: Settings) -> Seeder:
+    """Makes clients, checkpoints and jobs."""
+    return Seeder(sessions, settings)
+
+
+@pytest.fixture
+def storage(settings: Settings, template: str) -> Storage:
+    """The session's bucket."""
+    return Storage(settings)
+
+
+def with_database(settings: Settings, name: str) -> Settings:
+    """The same services, another database."""
+    url = make_url(settings.database_url).set(database=name)
+    return settings.model_copy(update={"database_url": url.render_as_string(hide_password=False)})
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """Settings as the environment variables that give them."""
+    found = {}
+    for name, value in settings:
+        if value is None:
+            continue
+        text = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
+        found[f"SAFELIGHT_{name.upper()}"] = text
+    return found
+
+
+def _administer(settings: Settings, statement: str, *names: str) -> None:
+    url = make_url(settings.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
