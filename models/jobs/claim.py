@@ -68,7 +68,9 @@ def claim(
 
 def work_waits(session: Session, pool: Pool) -> bool:
     """Whether anything could be claimed now."""
-    return session.scalar(select(Job.id).where(*claimable(), Job.pool == pool).limit(1)) is not None
+    # In the claim's order, so that the planner walks the claim's index and never the table.
+    head = select(Job.id).where(*claimable(), Job.pool == pool).order_by(*CLAIM_ORDER).limit(1)
+    return session.scalar(head) is not None
 
 
 def _preference(session: Session, pool: Pool, resident: Sequence[UUID], affinity_seconds: float) -> Select[UUID] | None:

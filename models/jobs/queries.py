@@ -112,7 +112,7 @@ def queue_depths(session: Session, cap: int = 10_000) -> dict[Pool, int]:
     """Claimable jobs per pool, counted up to `cap`."""
     depths = {}
     for pool in Pool:
-        head = select(Job.id).where(*claimable(), Job.pool == pool).limit(cap).subquery()
+        head = select(Job.id).where(*claimable(), Job.pool == pool).order_by(*CLAIM_ORDER).limit(cap).subquery()
         depths[pool] = session.scalar(select(func.count()).select_from(head)) or 0
     return depths
 

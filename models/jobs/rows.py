@@ -29,7 +29,6 @@ from models.clients import Client
 from models.states import AttemptOutcome, JobState, Pool
 
 QUEUED = text("state = 'queued'")
-RUNNING = text("state = 'running'")
 
 
 class Job(Base):
@@ -123,8 +122,7 @@ class Job(Base):
         Index(
             "ix_jobs__claim_mates", "batch_key", "lane", desc("priority"), "start_tag", "id", postgresql_where=QUEUED
         ),
-        # The sweeper.
-        Index("ix_jobs__lease", "lease_expires_at", postgresql_where=RUNNING),
+        # The sweeper (lost leases are found by ix_jobs__all_state: few jobs run at a time).
         Index(
             "ix_jobs__deadline", "deadline_at", postgresql_where=text("state = 'queued' AND deadline_at IS NOT NULL")
         ),

@@ -125,7 +125,7 @@ def _check_sweeps(sessions: Sessions, plans: list[dict[str, Any]]) -> None:
     plans.clear()
     with sessions.begin() as session:
         reap_lost(session, max_crashes=3)
-    assert_indexed(plans, index="ix_jobs__lease")
+    assert_indexed(plans, index="ix_jobs__all_state")
     plans.clear()
     with sessions.begin() as session:
         expire_overdue(session)
