@@ -1,0 +1,38 @@
+"""The body of a submit, from what a caller finds easy to write."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
+
+
+class JobOptions(TypedDict, total=False):
+    """Everything beside the params.  What is absent is left to the API."""
+
+    checkpoint: str
+    """A name; the newest checkpoint of the task if absent."""
+    priority: int
+    lane: Literal["interactive", "bulk"]
+    tag: str
+    """Your own word, to find the job again."""
+    deadline_seconds: float
+    """The job expires when it has not started by then."""
+    reproducible: bool
+    """Run alone, so that the last bits are the same each time."""
+    retention_days: int
+    idempotency_key: str
+    """Sending the same key with the same request again gives the same job; one is made when absent."""
+
+
+def job_body(
+    task: str, params: Mapping[str, Any] | None, sugar: Mapping[str, Any], options: JobOptions
+) -> dict[str, Any]:
+    """The JSON of `POST /v1/jobs`.  `sugar` are params by their own names; None means absent."""
+    body: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    body.pop("idempotency_key", None)
+    given = {name: value for name, value in sugar.items() if value is not None}
+    return {"task": task, **body, "params": {**(params or {}), **given}}
+
+
+def idempotency_headers(key: str | None = None) -> dict[str, str]:
+    """The header that makes a POST repeatable."""
+    return {"Idempotency-Key": key or str(uuid.uuid4())}
