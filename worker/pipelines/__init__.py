@@ -1,0 +1,29 @@
+"""The pipeline families, by name. To add one: a file beside this one, and a line in `FAMILIES`."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from models.errors import CheckpointUnavailableError
+
+if TYPE_CHECKING:
+    from worker.pipelines.base import Pipeline
+
+FAMILIES: dict[str, str] = {
+    "conditional_gan": "worker.pipelines.conditional_gan:ConditionalGan",
+    "diffusers": "worker.pipelines.diffusers_text:DiffusersTextToImage",
+}
+"""Family → "module:class". Imported when first asked for: a worker without GANs never reads their code."""
+
+
+def load_family(name: str) -> "type[Pipeline]":
+    """The class of a family.
+
+    Raises:
+        CheckpointUnavailableError: no such family in this version; the message lists those there are.
+    """
+    if name not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise CheckpointUnavailableError(f"There is no pipeline family {name!r}; this worker knows: {known}.")
+    module, _, attribute = FAMILIES[name].partition(":")
+    family: type[Pipeline] = getattr(importlib.import_module(module), attribute)
+    return family

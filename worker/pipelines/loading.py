@@ -1,0 +1,117 @@
+"""Opening a diffusers folder: checked first, read from this machine only, safetensors only, no code of its own."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from models.errors import CheckpointUnavailableError
+
+if TYPE_CHECKING:
+    from worker.devices import Device
+
+INDEX = "model_index.json"
+_LIBRARIES = frozenset({"diffusers", "transformers"})
+_NOT_NEEDED = ("safety_checker", "image_encoder")
+"""Parts that a folder may name and that no job needs: what is shown to whom is decided after the run."""
+
+_MAY_BE_LEFT_AT_HOME = ("text_encoder_3", "tokenizer_3")
+
+
+def open_folder(folder: Path, device: "Device", *, compiled: bool = False) -> Any:
+    """The loaded pipeline on its device, in the device's dtype; `compiled` has torch compile the denoiser.
+
+    Raises:
+        CheckpointUnavailableError: the folder is no diffusers folder or asks for code that is not diffusers' own.
+    """
+    import transformers
+    from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    index = _read_index(folder)
+    loader = AutoPipelineForText2Image if _has_text_to_image(index["_class_name"]) else DiffusionPipeline
+    pipe = loader.from_pretrained(
+        folder,
+        local_files_only=True,
+        use_safetensors=True,
+        dtype=device.dtype,
+        trust_remote_code=False,
+        **_parts_left_out(index, folder),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    _check_whole(pipe)
+    pipe.to(device.torch_device)
+    _tune(pipe, device, compiled=compiled)
+    return pipe
+
+
+def modules_of(pipe: Any) -> dict[str, torch.nn.Module]:
+    """The nets of a pipeline, by component name."""
+    return {name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
+
+
+def held_bytes(pipe: Any, *, largest_only: bool = False) -> int:
+    """Bytes of parameters and buffers; of the largest net alone when only one is on the device at a time."""
+    sizes = [
+        sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+        for module in modules_of(pipe).values()
+    ]
+    return max(sizes, default=0) if largest_only else sum(sizes)
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """`model_index.json`, with every part from a library that we trust."""
+    from diffusers import pipelines
+
+    path = folder / INDEX
+    if not path.is_file():
+        raise CheckpointUnavailableError(f"{folder.name} has no {INDEX}: it is not a diffusers folder.")
+    index: dict[str, Any] = json.loads(path.read_text())
+    for name, value in index.items():
+        library = value[0] if isinstance(value, list) and value else None
+        if isinstance(library, str) and library not in _LIBRARIES and not hasattr(pipelines, library):
+            raise CheckpointUnavailableError(f"{folder.name}: {name} asks for code of {library!r}, which is not run.")
+    if not isinstance(index.get("_class_name"), str):
+        raise CheckpointUnavailableError(f"{folder.name}: {INDEX} names no pipeline class of diffusers.")
+    return index
+
+
+def _parts_left_out(index: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings for what is not loaded: never needed, saved as null, or SD3's large T5, which may be left at home."""
+    absent = [name for name, value in index.items() if value == [None, None]]
+    absent += [name for name in _MAY_BE_LEFT_AT_HOME if name in index and not (folder / name).is_dir()]
+    settings: dict[str, Any] = dict.fromkeys([*absent, *(name for name in _NOT_NEEDED if name in index)])
+    if "safety_checker" in index:
+        settings |= {"feature_extractor": None, "requires_safety_checker": False}
+    if "XL" in index["_class_name"]:
+        settings["add_watermarker"] = False  # else decided by what happens to be installed
+    return settings
+
+
+def _has_text_to_image(class_name: str) -> bool:
+    from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
+
+    return any(known.__name__ == class_name for known in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values())
+
+
+def _check_whole(pipe: Any) -> None:
+    """A file with tensors missing loads without complaint and leaves them on `meta`."""
+    for name, module in modules_of(pipe).items():
+        missing = [key for key, tensor in module.named_parameters() if tensor.is_meta]
+        if missing:
+            raise CheckpointUnavailableError(f"{name} has no weights for {missing[0]} and {len(missing) - 1} more.")
+
+
+def _tune(pipe: Any, device: "Device", *, compiled: bool) -> None:
+    """What makes a GPU faster and changes nothing else; compiling only where the checkpoint's row asks for it."""
+    if device.kind == "cuda":
+        for name in ("unet", "vae"):
+            if (module := getattr(pipe, name, None)) is not None:
+                module.to(memory_format=torch.channels_last)
+    if compiled:
+        for name in ("unet", "transformer"):
+            if (module := getattr(pipe, name, None)) is not None:
+                module.compile()
