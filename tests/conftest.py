@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
@@ -20,6 +22,10 @@ from models.settings import Settings
 from models.storage import Storage
 from tests.seeding import Seeder
 from tests.services import Services, running_services
+
+# The machines that run this are slow and shared: how long an example takes says nothing.
+hypothesis_settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,99 @@
+"""The registry refuses what could carry code, and a new revision replaces an old one without touching its jobs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.checkpoints import Checkpoint, find_for_task, list_checkpoints, register
+from models.checkpoints.card import read_folder
+from models.errors import ValidationFailedError
+from models.session import Sessions
+from models.states import Pool
+from tests.seeding import Seeder
+
+CARD = {"name": "made-here", "family": "diffusers", "tasks": ["text_to_image"], "pool": "cpu"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "safelight.json").write_text(json.dumps(CARD))
+    return tmp_path
+
+
+def test_a_folder_is_registered_with_the_hash_of_every_file(folder: Path, sessions: Sessions) -> None:
+    wanted = read_folder(folder)
+    assert set(wanted.manifest.files) == {"safelight.json", "unet/model.safetensors"}
+    with sessions.begin() as session:
+        row = register(session, wanted)
+        assert (row.name, row.pool, row.revision) == ("made-here", Pool.CPU, wanted.manifest.revision)
+        assert register(session, wanted).id == row.id
+
+
+def test_changed_files_are_a_new_revision_and_the_old_one_stays_for_its_jobs(folder: Path, sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        old = register(session, read_folder(folder)).id
+    (folder / "unet" / "model.safetensors").write_bytes(b"other weights")
+    with sessions.begin() as session:
+        new = register(session, read_folder(folder)).id
+    with sessions() as session:
+        assert new != old
+        assert [row.id for row in list_checkpoints(session)] == [new]
+        assert not session.get_one(Checkpoint, old).enabled
+
+
+@pytest.mark.parametrize("name", ["a.bin", "b.ckpt", "c.pt", "d.pth", "e.pkl", "f.py", "g.onnx", "h.exe", "noext"])
+def test_files_that_can_carry_code_are_refused_by_name(folder: Path, name: str) -> None:
+    (folder / "unet" / name).write_bytes(b"")
+    with pytest.raises(ValidationFailedError, match=f"unet/{name}"):
+        read_folder(folder)
+
+
+def test_symbolic_links_are_refused(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "secret.json"
+    outside.write_text("{}")
+    (folder / "link.json").symlink_to(outside)
+    with pytest.raises(ValidationFailedError, match="symbolic link"):
+        read_folder(folder)
+
+
+def test_a_folder_without_weights_or_card_says_what_is_missing(tmp_path: Path, folder: Path) -> None:
+    (folder / "safelight.json").unlink()
+    with pytest.raises(ValidationFailedError, match="model_index"):
+        read_folder(folder)
+    (folder / "unet" / "model.safetensors").unlink()
+    with pytest.raises(ValidationFailedError, match="safetensors"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize("card", ['{"name": "../up"}', "[]", "{", '{"name":"x","family":"f","tasks":[]}'])
+def test_a_card_that_does_not_fit_is_a_validation_error(folder: Path, card: str) -> None:
+    (folder / "safelight.json").write_text(card)
+    with pytest.raises(ValidationFailedError):
+        read_folder(folder)
+
+
+def test_a_plain_diffusers_folder_needs_no_card(folder: Path) -> None:
+    (folder / "safelight.json").unlink()
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    (folder / "unet" / "config.json").write_text('{"sample_size": 96}')
+    (folder / "vae").mkdir()
+    (folder / "vae" / "config.json").write_text('{"block_out_channels": [1, 1, 1, 1]}')
+    wanted = read_folder(folder, name="sd21", pool=Pool.GPU)
+    assert (wanted.name, wanted.family, wanted.tasks) == ("sd21", "diffusers", ("text_to_image",))
+    assert wanted.profile.default_width == 768
+
+
+def test_finding_says_what_there_is(seed: Seeder, sessions: Sessions) -> None:
+    with sessions() as session, pytest.raises(ValidationFailedError, match="checkpoints add"):
+        find_for_task(session, "text_to_image", None)
+    seed.checkpoint("first")
+    seed.checkpoint("gan", tasks=("class_to_image",))
+    with sessions() as session:
+        assert find_for_task(session, "text_to_image", None).name == "first"
+        with pytest.raises(ValidationFailedError, match="first"):
+            find_for_task(session, "text_to_image", "secnd")
+        with pytest.raises(ValidationFailedError, match="does not do"):
+            find_for_task(session, "text_to_image", "gan")
