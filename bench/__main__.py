@@ -1,0 +1,44 @@
+"""Run the measurements that are named, or all of them."""
+
+import argparse
+import json
+from dataclasses import asdict
+
+from bench.claim import claim_cost
+from bench.pipeline import latency, throughput
+from bench.report import Figure, show
+from bench.stack import stack
+from bench.startup import startup
+from bench.submit import submit_rate
+
+WITH_WORKERS = {"throughput": throughput, "latency": latency}
+WITHOUT_WORKERS = {"submit": submit_rate, "claim": claim_cost}
+
+
+def main() -> None:
+    """Measure, print the table, and leave nothing behind."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    names = [*WITH_WORKERS, *WITHOUT_WORKERS, "startup"]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(names)}")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
+    given = parser.parse_args()
+    wanted = given.names or names
+    if unknown := set(wanted) - set(names):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    figures: list[Figure] = []
+    for group, workers in ((WITH_WORKERS, True), (WITHOUT_WORKERS, False)):
+        chosen = [measure for name, measure in group.items() if name in wanted]
+        if chosen:
+            with stack(workers=workers) as running:
+                for measure in chosen:
+                    figures += measure(running)
+    if "startup" in wanted:
+        figures += startup()
+    if given.json:
+        print(json.dumps([asdict(figure) | {"ratio": figure.ratio} for figure in figures], indent=1))
+    else:
+        show(figures)
+
+
+if __name__ == "__main__":
+    main()
