@@ -107,7 +107,7 @@ class TicketSender:
         self._thread: threading.Thread | None = None
         self.failures = 0
 
-    def send(self, pool: Pool, job_id: UUID) -> None:
+    def send(self, pool: Pool, job_id: UUID | None = None) -> None:
         """Ask for a ticket; returns at once. The thread starts with the first call, so that forks come before it."""
         with self._wake:
             self._pending[pool] = job_id

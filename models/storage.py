@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -13,6 +14,7 @@ from models.errors import NotFoundError, StorageError
 from models.settings import Settings
 
 _DELETE_AT_ONCE = 1000
+_CHUNK_BYTES = 1 << 20
 _NOT_FOUND = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
@@ -46,6 +48,14 @@ class Storage:
         except BotoCoreError as error:
             raise _mapped(error) from error
 
+    def ping(self) -> None:
+        """Ask for the bucket.
+
+        Raises:
+            StorageError: S3 does not answer, or there is no such bucket.
+        """
+        self._call("head_bucket", Bucket=self.bucket)
+
     def put(self, key: str, body: bytes, media_type: str) -> None:
         """Store an object. Keys are never used twice, so nothing is overwritten."""
         self._call("put_object", Bucket=self.bucket, Key=key, Body=body, ContentType=media_type)
@@ -59,6 +69,24 @@ class Storage:
         try:
             answer = self._client.get_object(Bucket=self.bucket, Key=key)
             return bytes(answer["Body"].read())
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOT_FOUND:
+                raise NotFoundError.of("object", key) from error
+            raise _mapped(error) from error
+        except BotoCoreError as error:
+            raise _mapped(error) from error
+
+    def download(self, key: str, path: Path) -> None:
+        """Write the object's bytes into a file, a piece at a time: weights do not fit into memory twice.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        try:
+            answer = self._client.get_object(Bucket=self.bucket, Key=key)
+            with path.open("wb") as stream:
+                for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
+                    stream.write(chunk)
         except ClientError as error:
             if error.response["Error"]["Code"] in _NOT_FOUND:
                 raise NotFoundError.of("object", key) from error

@@ -91,9 +91,8 @@ def _best_there_is() -> str:
 def _open_cuda(device: "torch.device") -> Device:
     import torch
 
-    if device.index is None:
-        device = torch.device("cuda", torch.cuda.current_device())
     torch.cuda.set_device(device)
+    device = torch.device("cuda", torch.cuda.current_device())
     # TF32 and cuDNN's autotuner change last bits between shapes, not between runs of one shape: the contract of
     # Determinism.SAME_BATCH_SHAPE needs the autotuner off, since it may choose another kernel in another process.
     torch.set_float32_matmul_precision("high")

@@ -1,0 +1,133 @@
+"""One batch through a pipeline, down the memory ladder if need be. Knows nothing of Postgres, S3 or threads.
+
+Out of memory: split in halves, then let the pipeline slim, then fail that item alone. An item that can never succeed
+fails alone and the rest runs again. Whatever else goes wrong fails the items that were not finished by then.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from models.errors import InvalidInputError, OutOfMemoryError, PipelineFailedError, RunError, StoppedError
+from worker.faults import as_run_error
+from worker.pipelines.base import Context, Item, Picture, Pipeline
+
+Finished = Callable[[Item, list[Picture]], None]
+Failed = Callable[[Item, RunError], None]
+
+
+@dataclass
+class BatchRun:
+    """Runs items to their ends; each one is reported once, as finished or as failed, unless it was stopped."""
+
+    pipeline: Pipeline
+    context_for: Callable[[Sequence[Item]], Context]
+    finished: Finished
+    failed: Failed
+    empty_cache: Callable[[], None] = lambda: None
+    max_items: int | None = None
+    """What is known to fit from an earlier batch of this shape; shrinks when that was too much."""
+    ladder: list[str] = field(default_factory=list)
+    """The steps taken down the memory ladder, in words."""
+    error: RunError | None = None
+    """The last error, whoever it belonged to."""
+    _ended: set[UUID] = field(default_factory=set)
+
+    @property
+    def ended(self) -> frozenset[UUID]:
+        """The items that were reported."""
+        return frozenset(self._ended)
+
+    def run(self, items: Sequence[Item]) -> None:
+        """Take every item to its end. Never raises what a pipeline can raise."""
+        size = self.max_items or len(items)
+        if size < len(items):
+            self.ladder.append(f"split to {size} as before")
+        for start in range(0, len(items), size):
+            self._run(items[start : start + size])
+
+    def _run(self, items: Sequence[Item]) -> None:
+        """Run, and again in a smaller or slimmer way, until all have ended or are stopped."""
+        error = self._once(items)
+        if error is None:
+            return
+        self.error = error
+        rest = self._unended(items)
+        if isinstance(error, OutOfMemoryError):
+            self.empty_cache()
+            self._smaller(rest, error)
+        elif isinstance(error, InvalidInputError):
+            self._without_guilty(rest, error)
+        else:
+            self._fail(rest, error)
+
+    def _once(self, items: Sequence[Item]) -> RunError | None:
+        """One call of the pipeline. Its error is returned bare, so that no frame keeps a tensor alive."""
+        context = self.context_for(items)
+        partial: dict[UUID, dict[int, Picture]] = {item.job_id: {} for item in items}
+        wanted = {item.job_id: item for item in items}
+        try:
+            for picture in self.pipeline.run(items, context):
+                _check(picture)
+                pictures = partial[picture.job_id]
+                pictures[picture.index] = picture
+                item = wanted[picture.job_id]
+                if len(pictures) == item.params.num_images and picture.job_id not in self._ended:
+                    self.finished(item, [pictures[index] for index in sorted(pictures)])
+                    self._ended.add(picture.job_id)
+        except StoppedError:
+            return None
+        except Exception as error:  # noqa: BLE001  # a family may raise anything
+            return as_run_error(error, _written_by_client(items))
+        for item in self._unended(items):
+            if not context.stopped(item.job_id):
+                made = len(partial[item.job_id])
+                missing = PipelineFailedError(f"The pipeline made {made} of {item.params.num_images} pictures.")
+                self._fail([item], missing)
+        return None
+
+    def _smaller(self, items: Sequence[Item], error: OutOfMemoryError) -> None:
+        if len(items) > 1:
+            half = (len(items) + 1) // 2
+            self.max_items = min(half, self.max_items or half)
+            self.ladder.append(f"split {len(items)} to {half}")
+            for part in (items[:half], items[half:]):
+                self._run(part)
+        elif self.pipeline.slim():
+            self.ladder.append("slim")
+            self._run(items)
+        else:
+            self._fail(items, error)
+
+    def _without_guilty(self, items: Sequence[Item], error: InvalidInputError) -> None:
+        named = str(error.extra.get("job_id", ""))
+        guilty = [item for item in items if str(item.job_id) == named] or (list(items) if len(items) == 1 else [])
+        if guilty:
+            self._fail(guilty, error)
+            if rest := self._unended(items):
+                self._run(rest)
+            return
+        for item in items:  # nobody was named: each alone, and the guilty one shows itself
+            self._run([item])
+
+    def _fail(self, items: Sequence[Item], error: RunError) -> None:
+        self.error = error
+        for item in items:
+            self._ended.add(item.job_id)
+            self.failed(item, error)
+
+    def _unended(self, items: Sequence[Item]) -> list[Item]:
+        return [item for item in items if item.job_id not in self._ended]
+
+
+def _check(picture: Picture) -> None:
+    shape = picture.pixels.shape
+    if len(shape) != 3 or shape[2] != 3 or picture.pixels.dtype.name != "uint8":  # noqa: PLR2004  # (H, W, RGB)
+        raise PipelineFailedError(f"The pipeline made {picture.pixels.dtype} {shape} instead of uint8 (H, W, 3).")
+    if not picture.pixels.flags.c_contiguous:
+        raise PipelineFailedError("The pipeline made a picture that is not contiguous.")
+
+
+def _written_by_client(items: Sequence[Item]) -> list[str]:
+    """Every text of the params, to keep it out of error messages."""
+    return [value for item in items for value in item.params.model_dump().values() if type(value) is str]

@@ -1,0 +1,70 @@
+"""What a running batch may ask of the worker: `worker.pipelines.base.Context`, over holds, drain and reporter."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from models.errors import StoppedError
+from models.jobs import Hold
+from models.progress import Progress
+from worker.drain import Drain
+from worker.holds import Holds, Stop
+from worker.reporter import Reporter
+
+if TYPE_CHECKING:
+    from worker.pipelines.base import Pixels
+
+PREVIEW_SECONDS = 0.7
+
+
+class RunContext:
+    """For one call of `Pipeline.run`. Every method costs microseconds."""
+
+    def __init__(self, batch: Sequence[Hold], holds: Holds, drain: Drain, reporter: Reporter) -> None:
+        self._batch = {hold.job_id: hold for hold in batch}
+        self._holds = holds
+        self._drain = drain
+        self._reporter = reporter
+        self._started = time.monotonic()
+        self._last_preview = self._started
+        self._remaining_seconds = 0.0
+        self._done, self._total = 0, 1
+        self._previews = dict.fromkeys(self._batch, 0)
+
+    def step(self, done: int, total: int) -> None:
+        """Say how far the batch is, between steps."""
+        self._done, self._total = done, max(total, 1)
+        if done:
+            self._remaining_seconds = (time.monotonic() - self._started) / done * max(total - done, 0)
+        self._reporter.say({job_id: self._progress(hold) for job_id, hold in self._batch.items()})
+
+    def stopped(self, job_id: UUID) -> bool:
+        """Whether this item must not go on."""
+        return self.stop_of(job_id) is not None
+
+    def stop_of(self, job_id: UUID) -> Stop | None:
+        """Why it must not."""
+        hold = self._batch[job_id]
+        if self._drain.leaves_no_time_for(self._remaining_seconds):
+            self._holds.drain(hold)
+        return self._holds.stop_of(hold)
+
+    def raise_if_all_stopped(self) -> None:
+        """Raises `StoppedError` when no item is wanted any more."""
+        if all(self.stopped(job_id) for job_id in self._batch):
+            raise StoppedError("no item of the batch is wanted any more")
+
+    def wants_preview(self) -> bool:
+        """Whether it is time for one."""
+        return time.monotonic() - self._last_preview >= PREVIEW_SECONDS
+
+    def preview(self, job_id: UUID, pixels: "Pixels") -> None:
+        """Show a rough (H, W, 3) uint8 picture of the item as it stands."""
+        self._last_preview = time.monotonic()
+        self._previews[job_id] += 1
+        self._reporter.show(job_id, pixels)
+        self._reporter.say({job_id: self._progress(self._batch[job_id])})
+
+    def _progress(self, hold: Hold) -> Progress:
+        return Progress(hold.attempt, "running", self._done, self._total, self._previews[hold.job_id])

@@ -1,0 +1,149 @@
+"""The courier's work on one parcel: encode, put, publish under the guard, and try again while a service is down."""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from models.artifacts import result_key
+from models.errors import PipelineFailedError, RunError, StorageError, TransientError
+from models.jobs import Failure, Hold, Output, Published, fail, publish
+from models.session import Sessions
+from models.settings import Settings
+from worker.courier.encode import EncodedPicture, encode
+from worker.courier.frames import Delivery, Parcel, PictureHead
+from worker.courier.put import Put
+
+STORE_BUDGET_SECONDS = 120.0
+"""How long S3 or Postgres may be away before a parcel is given back."""
+RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0)
+
+log = structlog.get_logger()
+
+
+class DroppedError(Exception):
+    """The worker does not want the parcel any more."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What every parcel needs. Thread-safe: several are worked on at once."""
+
+    settings: Settings
+    sessions: Sessions
+    put: Put
+    pictures: Executor
+    """Encodes and puts pictures; another pool than the one that runs `deliver`."""
+    budget_seconds: float = STORE_BUDGET_SECONDS
+
+    def deliver(self, parcel: Parcel, pixels: memoryview, dropped: Event) -> Delivery:
+        """Take a parcel to its end. Never raises."""
+        deadline = time.monotonic() + self.budget_seconds
+        try:
+            started = time.monotonic()
+            outputs = self._store_all(parcel, pixels, dropped, deadline)
+            measures = parcel.measures | {"store_seconds": round(time.monotonic() - started, 4)}
+            published = _until(
+                deadline, dropped, lambda: self._transact(lambda s: publish(s, parcel.hold, outputs, measures))
+            )
+        except DroppedError:
+            return Delivery.DROPPED
+        except StorageError as error:
+            log.warning("storing gave up", job=str(parcel.hold.job_id), error=error.detail)
+            return self._fail(parcel, TransientError(error.detail))
+        except DBAPIError as error:
+            if _is_outage(error):
+                log.warning("publishing gave up", job=str(parcel.hold.job_id))
+                return Delivery.GIVEN_UP
+            return self._fail_unexpected(parcel, error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the job must end and its mates go on
+            return self._fail_unexpected(parcel, error)
+        return Delivery.FENCED if published is Published.FENCED else Delivery.PUBLISHED
+
+    def _store_all(self, parcel: Parcel, pixels: memoryview, dropped: Event, deadline: float) -> Sequence[Output]:
+        parts = []
+        offset = 0
+        for head in parcel.pictures:
+            parts.append((head, pixels[offset : offset + head.size_bytes]))
+            offset += head.size_bytes
+        if len(parts) == 1:
+            return [self._store(parcel, parts[0], dropped, deadline)]
+        return list(self.pictures.map(lambda part: self._store(parcel, part, dropped, deadline), parts))
+
+    def _store(self, parcel: Parcel, part: tuple[PictureHead, memoryview], dropped: Event, deadline: float) -> Output:
+        head, pixels = part
+        picture = encode(head, pixels, parcel.output_format)
+        key = result_key(
+            parcel.hold.job_id, parcel.hold.attempt, head.index, picture.sha256, parcel.output_format.value
+        )
+        _until(deadline, dropped, lambda: self.put(key, picture.body, picture.media_type, picture.sha256))
+        return _output(key, picture)
+
+    def _fail_unexpected(self, parcel: Parcel, error: Exception) -> Delivery:
+        log.error("storing failed", job=str(parcel.hold.job_id), exc_info=error)
+        return self._fail(parcel, PipelineFailedError(f"The pictures could not be stored: {type(error).__name__}."))
+
+    def _fail(self, parcel: Parcel, error: RunError) -> Delivery:
+        hold, measures = parcel.hold, parcel.measures
+        try:
+            outcome = self._transact(lambda session: fail(session, hold, error, self.settings, measures))
+        except SQLAlchemyError:
+            return Delivery.GIVEN_UP
+        return Delivery.FENCED if outcome is Failure.FENCED else Delivery.FAILED
+
+    def _transact(self, verb: Callable[[Any], Any]) -> Any:
+        with self.sessions.begin() as session:
+            return verb(session)
+
+
+def warm_up(service: Service) -> None:
+    """Open a connection and compile the publish before the first parcel comes: nobody holds the nil job."""
+    try:
+        with service.sessions.begin() as session:
+            publish(session, Hold(UUID(int=0), 0, "nobody"), (), {})
+    except SQLAlchemyError:
+        log.warning("Postgres does not answer yet")
+
+
+def _until(deadline: float, dropped: Event, work: Callable[[], Any]) -> Any:
+    """Do `work`, again while a service is away, until it is done, unwanted or `deadline` has passed."""
+    for number in itertools.count():
+        if dropped.is_set():
+            raise DroppedError
+        try:
+            return work()
+        except (StorageError, DBAPIError) as error:
+            if isinstance(error, DBAPIError) and not _is_outage(error):
+                raise
+            pause = RETRY_SECONDS[min(number, len(RETRY_SECONDS) - 1)]
+            if time.monotonic() + pause > deadline:
+                raise
+            log.info("a service is away", error=type(error).__name__, pause_seconds=pause)
+            dropped.wait(pause)
+    raise AssertionError  # count() does not end
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Whether Postgres, the network or a lock was the trouble, rather than the statement."""
+    return error.connection_invalidated or type(error).__name__ in {"OperationalError", "InternalError"}
+
+
+def _output(key: str, picture: EncodedPicture) -> Output:
+    head = picture.head
+    return Output(
+        index=head.index,
+        key=key,
+        sha256=picture.sha256,
+        media_type=picture.media_type,
+        size_bytes=len(picture.body),
+        width=head.width,
+        height=head.height,
+        seed=head.seed,
+    )

@@ -1,0 +1,134 @@
+"""One worker process: builds its parts, starts its threads, says that it is alive, and ends them in order."""
+
+import os
+import secrets
+import signal
+import socket
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from models.jobs import claim, release_drained
+from models.progress import ProgressBoard
+from models.queue import TicketSender, clear_ticket, connect_redis
+from models.session import make_engine, make_sessions
+from models.settings import Settings
+from models.states import Pool
+from models.workers import say_alive, say_gone
+from worker.aside import Aside
+from worker.checkpoint_files import CheckpointStore
+from worker.devices import Device, memory_budget_bytes, open_device
+from worker.drain import Drain
+from worker.holds import Holds
+from worker.lease import Heartbeat
+from worker.reporter import Reporter
+from worker.residency import Residency
+from worker.runner import Runner
+
+CLOSE_SECONDS = 20.0
+"""What storing the last pictures may take when the worker stops."""
+
+log = structlog.get_logger()
+
+
+@dataclass
+class WorkerProcess:
+    """Owns a device, and what runs on it. Made once per process."""
+
+    settings: Settings
+    pool: Pool
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}")
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.engine: Engine = make_engine(settings, application="worker", pool_size=3)
+        self._beat_engine: Engine = make_engine(settings, application="heartbeat", pool_size=1)
+        sessions = make_sessions(self.engine)
+        self.redis: Any = connect_redis(settings)
+        self.device: Device = open_device(settings, self.pool)
+        self.drain = Drain(settings.drain_seconds)
+        self.runner = Runner(
+            settings=settings,
+            pool=self.pool,
+            owner=self.name,
+            sessions=sessions,
+            device=self.device,
+            holds=Holds(settings.lease_seconds),
+            drain=self.drain,
+            residency=Residency(
+                sessions, CheckpointStore(settings), self.device, memory_budget_bytes(settings, self.device)
+            ),
+            reporter=Reporter(ProgressBoard(connect_redis(settings))),
+            tickets=TicketSender(settings),
+            aside=Aside(),
+        )
+        self.heartbeat = Heartbeat(self._beat_engine, self.runner.holds, self._say_alive)
+
+    def start(self) -> None:
+        """Start threads and courier, and do once what the first job would otherwise wait for."""
+        self.runner.courier.start()
+        self.runner.reporter.start()
+        self.heartbeat.start()
+        threading.Thread(target=self._rehearse, name="rehearsal", daemon=True).start()
+        log.info("worker is up", worker=self.name, pool=self.pool.value, device=self.device.name)
+
+    def wake(self) -> int:
+        """A ticket came: run what waits. Only on the main thread."""
+        with self.drain.listening(signal.SIGTERM):
+            clear_ticket(self.redis, self.pool)
+            return self.runner.run_until_empty()
+
+    def close(self) -> None:
+        """Store what is finished, give back what is not, say goodbye."""
+        if self.closed:
+            return
+        self.closed = True
+        runner = self.runner
+        runner.courier.close(CLOSE_SECONDS)
+        runner.aside.close()
+        self.heartbeat.stop()
+        runner.reporter.stop()
+        try:
+            with runner.sessions.begin() as session:
+                for hold in runner.holds.current():
+                    release_drained(session, hold)
+                say_gone(session, self.name)
+        except SQLAlchemyError as error:
+            log.warning("Postgres does not hear that the worker stops", error=type(error).__name__)
+        self._beat_engine.dispose()
+        self.engine.dispose()
+        log.info("worker is gone", worker=self.name)
+
+    def _say_alive(self, session: Session) -> None:
+        runner = self.runner
+        info = {
+            "phase": "draining" if self.drain.requested else runner.phase,
+            "jobs": [str(hold.job_id) for hold in runner.holds.current()],
+            "resident_mib": runner.residency.used_bytes >> 20,
+            "storing_images": runner.courier.images_under_way(),
+        }
+        say_alive(
+            session,
+            name=self.name,
+            pool=self.pool,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=self.device.name,
+            resident=runner.residency.names,
+            info=info,
+        )
+
+    def _rehearse(self) -> None:
+        """Open a connection and compile the claim, in a transaction that is rolled back."""
+        try:
+            with self.runner.sessions() as session:
+                claim(session, pool=self.pool, owner=self.name, max_images=1, lease_seconds=1)
+                session.rollback()
+        except SQLAlchemyError as error:
+            log.warning("Postgres does not answer yet", error=type(error).__name__)

@@ -1,0 +1,254 @@
+"""From a ticket to the queue's end: claim a batch, run it, hand it to the courier, claim the next at once.
+
+The device's thread does nothing else: leases, progress, storing, publishing and tickets all happen beside it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from models.errors import InvalidInputError, RunError
+from models.jobs import ClaimedJob, Hold, claim, fail, release_canceled, release_drained, work_waits
+from models.jobs.order import advance
+from models.jobs.queries import learn_speed
+from models.params import TASKS
+from models.progress import Progress
+from models.queue import TicketSender
+from models.session import Sessions
+from models.settings import Settings
+from models.states import Pool
+from worker.aside import Aside
+from worker.batch import BatchRun
+from worker.context import RunContext
+from worker.courier.client import CourierClient
+from worker.courier.frames import Delivery, Parcel, PictureHead, Receipt
+from worker.devices import Device
+from worker.drain import Drain
+from worker.holds import Holds, Stop
+from worker.pipelines.base import Item, Picture
+from worker.reporter import Reporter
+from worker.residency import Residency, Resident
+
+SETTLE_PAUSE_SECONDS = 0.5
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Batch:
+    """What was claimed together, on its way."""
+
+    jobs: dict[UUID, ClaimedJob]
+    claimed_at: float
+    load_seconds: float = 0.0
+    ladder: list[str] = field(default_factory=list)
+
+    def measures(self, job_id: UUID, device: Device) -> dict[str, Any]:
+        """What the attempt will remember of this run, as of now."""
+        job = self.jobs[job_id]
+        return {
+            "device": device.name,
+            "queued_seconds": round(job.queued_seconds, 4),
+            "load_seconds": round(self.load_seconds, 4),
+            "run_seconds": round(time.monotonic() - self.claimed_at - self.load_seconds, 4),
+            "batch_jobs": len(self.jobs),
+            "batch_images": sum(mate.images for mate in self.jobs.values()),
+            "ladder": list(self.ladder),
+        }
+
+
+@dataclass
+class Runner:
+    """Everything that running a batch needs, once per process."""
+
+    settings: Settings
+    pool: Pool
+    owner: str
+    sessions: Sessions
+    device: Device
+    holds: Holds
+    drain: Drain
+    residency: Residency
+    reporter: Reporter
+    tickets: TicketSender
+    aside: Aside
+    courier: CourierClient = field(init=False)
+    phase: str = "idle"
+
+    def __post_init__(self) -> None:
+        self.courier = CourierClient(self.received, max_images=4 * self.settings.max_batch_images)
+        self.holds.on_stop = lambda hold, _stop: self.courier.drop(hold)
+
+    def run_until_empty(self) -> int:
+        """Claim and run batches until nothing waits or the worker drains. Returns how many jobs it took."""
+        taken = 0
+        while not self.drain.requested:
+            batch = self._claim()
+            if batch is None:
+                break
+            taken += len(batch.jobs)
+            self.run_batch(batch)
+        return taken
+
+    def run_batch(self, batch: Batch) -> None:
+        """Take every job of the batch to its end, or into the courier's hands."""
+        first = next(iter(batch.jobs.values()))
+        try:
+            self.phase = "loading"
+            self._say(batch, Progress(first.hold.attempt, "loading", 0, 1))
+            started = time.monotonic()
+            resident = self.residency.get(first.checkpoint_id)
+            batch.load_seconds = time.monotonic() - started
+            self.phase = "running"
+            self._run(batch, resident, self._items_of(batch))
+        except RunError as error:
+            for job in batch.jobs.values():
+                self._fail(batch, job.hold, error)
+        finally:
+            self.phase = "idle"
+
+    def received(self, receipt: Receipt) -> None:
+        """The courier is done with a parcel."""
+        hold, stop = receipt.hold, self.holds.stop_of(receipt.hold)
+        if receipt.delivery is Delivery.CRASHED:
+            error = RunError("The process that stores pictures died of this one.")
+            self.aside.do("fail", lambda: self._settle(hold, lambda s: fail(s, hold, error, self.settings, {})))
+        elif receipt.delivery is Delivery.DROPPED and stop in RELEASES:
+            self.aside.do("release", lambda: self._settle(hold, lambda s: RELEASES[stop](s, hold)))
+        else:
+            self.holds.forget(hold)
+
+    def _claim(self) -> Batch | None:
+        since = self.holds.clock()
+        with self.sessions.begin() as session:
+            jobs = claim(
+                session,
+                pool=self.pool,
+                owner=self.owner,
+                max_images=self.settings.max_batch_images,
+                lease_seconds=self.settings.lease_seconds,
+                resident=self.residency.ids,
+                affinity_seconds=self.settings.affinity_seconds,
+            )
+        if not jobs:
+            return None
+        self.holds.add([job.hold for job in jobs], since)
+        self.aside.do("after a claim", partial(self._after_claim, jobs[0]))
+        return Batch({job.job_id: job for job in jobs}, time.monotonic())
+
+    def _after_claim(self, head: ClaimedJob) -> None:
+        """Move the fair clock, and wake another worker while more waits."""
+        with self.sessions.begin() as session:
+            advance(session, self.pool, head.start_tag)
+        with self.sessions() as session:
+            more = work_waits(session, self.pool)
+        if more:
+            self.tickets.send(self.pool, head.job_id)
+
+    def _items_of(self, batch: Batch) -> list[Item]:
+        items = []
+        for job in batch.jobs.values():
+            try:
+                items.append(Item(job.job_id, job.task, TASKS[job.task].model_validate(job.params)))
+            except (KeyError, ValidationError):
+                error = InvalidInputError(f"This worker's version does not read the params of this {job.task} job.")
+                self._fail(batch, job.hold, error)
+        return items
+
+    def _run(self, batch: Batch, resident: Resident, items: list[Item]) -> None:
+        if not items:
+            return
+        shape = items[0].params.shape()
+        run = BatchRun(
+            resident.pipeline,
+            context_for=lambda part: RunContext(
+                [batch.jobs[item.job_id].hold for item in part], self.holds, self.drain, self.reporter
+            ),
+            finished=lambda item, pictures: self._hand_over(batch, item, pictures),
+            failed=lambda item, error: self._fail(batch, batch.jobs[item.job_id].hold, error),
+            empty_cache=self.device.empty_cache,
+            max_items=resident.max_items.get(shape),
+            ladder=batch.ladder,
+        )
+        started = time.monotonic()
+        run.run(items)
+        seconds = time.monotonic() - started
+        if run.max_items is not None:
+            resident.max_items[shape] = run.max_items
+        stopped = [item for item in items if self._let_go(batch.jobs[item.job_id].hold, run.ended)]
+        if run.error is None and not stopped:
+            cost = sum(job.cost for job in batch.jobs.values())
+            self.aside.do("learn the speed", partial(self._learn, resident.row.id, seconds / max(cost, 1)))
+        if run.error is not None and run.error.extra.get("corrupt"):
+            log.critical("the device's state is corrupt; this process ends and a fresh one takes over")
+            self.drain.request()
+            raise SystemExit(1)
+
+    def _learn(self, checkpoint_id: UUID, seconds_per_step: float) -> None:
+        with self.sessions.begin() as session:
+            learn_speed(session, checkpoint_id, seconds_per_step)
+
+    def _hand_over(self, batch: Batch, item: Item, pictures: Sequence[Picture]) -> None:
+        """All pictures of an item are there: the courier's business from here on."""
+        hold = batch.jobs[item.job_id].hold
+        if self.holds.stop_of(hold) in UNWANTED:
+            self._let_go(hold, frozenset())
+            return
+        heads = tuple(
+            PictureHead(picture.index, picture.seed, picture.pixels.shape[1], picture.pixels.shape[0])
+            for picture in pictures
+        )
+        parcel = Parcel(hold, item.params.output_format, heads, batch.measures(item.job_id, self.device))
+        self.reporter.say({item.job_id: Progress(hold.attempt, "storing", 1, 1)})
+        pixels = tuple(picture.pixels.data.cast("B") for picture in pictures)
+        if not self.courier.hand_over(parcel, pixels, lambda: self.holds.stop_of(hold) in UNWANTED):
+            self._let_go(hold, frozenset())
+
+    def _let_go(self, hold: Hold, ended: frozenset[UUID]) -> bool:
+        """Release an item that was stopped before its end. False when it was not."""
+        if hold.job_id in ended:
+            return False
+        stop = self.holds.stop_of(hold)
+        if stop in RELEASES:
+            self._settle(hold, lambda session: RELEASES[stop](session, hold))
+        else:
+            self.holds.forget(hold)
+        return True
+
+    def _fail(self, batch: Batch, hold: Hold, error: RunError) -> None:
+        measures = batch.measures(hold.job_id, self.device)
+        log.warning("an attempt failed", job=str(hold.job_id), attempt=hold.attempt, code=error.code)
+        self._settle(hold, lambda session: fail(session, hold, error, self.settings, measures))
+
+    def _settle(self, hold: Hold, verb: Callable[[Session], object]) -> None:
+        """End a hold in Postgres, again while Postgres is away and the lease may still be ours."""
+        while self.holds.stop_of(hold) is not Stop.LOST:
+            try:
+                with self.sessions.begin() as session:
+                    verb(session)
+                break
+            except OperationalError as error:
+                log.warning("Postgres does not answer", error=type(error.orig).__name__)
+                time.sleep(SETTLE_PAUSE_SECONDS)
+        self.holds.forget(hold)
+
+    def _say(self, batch: Batch, progress: Progress) -> None:
+        self.reporter.say(dict.fromkeys(batch.jobs, progress))
+
+
+RELEASES: dict[Stop | None, Callable[[Session, Hold], bool]] = {
+    Stop.CANCELED: release_canceled,
+    Stop.DRAINED: release_drained,
+}
+"""How a stopped item is given back."""
+
+UNWANTED = frozenset({Stop.CANCELED, Stop.LOST})
+"""A finished item is not stored any more; one that only drains is."""
