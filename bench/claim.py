@@ -24,7 +24,7 @@ FROM generate_series(1, :jobs) AS n
 
 
 def claim_cost(stack: Stack) -> list[Figure]:
-    """Median milliseconds of a claim, commit included. The rows are rolled away afterwards."""
+    """Median milliseconds of a claim, commit included. Leaves the private installation without jobs."""
     engine = make_engine(stack.settings, application="bench")
     sessions = make_sessions(engine)
     try:

@@ -56,7 +56,7 @@ def latency(stack: Stack) -> list[Figure]:
         client.run("text_to_image", prompt=PROMPT, checkpoint=CHECKPOINT)
         for seed in range(LATENCY_JOBS):
             began = time.monotonic()
-            job = client.submit("text_to_image", prompt=PROMPT, checkpoint=CHECKPOINT, seed=seed)
+            job = client.submit("text_to_image", prompt=PROMPT, checkpoint=CHECKPOINT, params={"seed": seed})
             done = client.wait(job)
             seconds = time.monotonic() - began
             run = client.get(done.id).raw["attempts"][-1]["measures"]["run_seconds"]
@@ -96,9 +96,9 @@ def _through_system(stack: Stack, tag: str) -> float:
     A job of another shape holds the worker while the 64 are posted, so that batches are full as they are under load.
     """
     with stack.client() as client:
-        plug = client.submit("text_to_image", prompt=PROMPT, checkpoint=CHECKPOINT, num_inference_steps=60)
+        plug = client.submit("text_to_image", prompt=PROMPT, checkpoint=CHECKPOINT, params={"num_inference_steps": 60})
         jobs = [
-            client.submit("text_to_image", prompt=PROMPT, checkpoint=CHECKPOINT, seed=seed, tag=tag)
+            client.submit("text_to_image", prompt=PROMPT, checkpoint=CHECKPOINT, params={"seed": seed}, tag=tag)
             for seed in range(JOBS)
         ]
         for job in (plug, *jobs):
@@ -111,5 +111,7 @@ def _through_system(stack: Stack, tag: str) -> float:
             .where(Job.tag == tag)
         ).one()
     engine.dispose()
+    assert first is not None
+    assert last is not None
     assert batches == BATCH, f"the worker's batches held {batches} jobs, the baseline's {BATCH}"
     return float((last - first).total_seconds())

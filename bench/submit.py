@@ -62,9 +62,9 @@ def fire(url: str, key: str, method: str, path: str, count: int) -> float:
         selector.register(connection, selectors.EVENT_READ, bytearray())
     while answered < count:
         for event, _ in selector.select():
-            connection, received = event.fileobj, event.data
-            assert isinstance(connection, socket.socket)
-            chunk = connection.recv(65536)
+            received, peer = event.data, event.fileobj
+            assert isinstance(peer, socket.socket)
+            chunk = peer.recv(65536)
             assert chunk, "the server closed a connection"
             received += chunk
             if not _complete(received):
@@ -72,7 +72,7 @@ def fire(url: str, key: str, method: str, path: str, count: int) -> float:
             received.clear()
             answered += 1
             if sent < count:
-                connection.sendall(request)
+                peer.sendall(request)
                 sent += 1
     return time.monotonic() - began
 
@@ -91,4 +91,5 @@ def _complete(received: bytearray) -> bool:
 
 
 if __name__ == "__main__":
-    print(fire(*sys.argv[1:5], int(sys.argv[5])))
+    url, key, method, path, count = sys.argv[1:]
+    print(fire(url, key, method, path, int(count)))
