@@ -19,6 +19,16 @@ COMMANDS = {
     "down": "safelight.cli.down:down",
     "status": "safelight.cli.status:status",
     "doctor": "safelight.cli.doctor:doctor",
+    "submit": "safelight.cli.submit:submit",
+    "ls": "safelight.cli.jobs:ls",
+    "show": "safelight.cli.jobs:show",
+    "watch": "safelight.cli.jobs:watch",
+    "cancel": "safelight.cli.jobs:cancel",
+    "retry": "safelight.cli.jobs:retry",
+    "download": "safelight.cli.jobs:download",
+    "checkpoints": "safelight.cli.checkpoints:app",
+    "tasks": "safelight.cli.checkpoints:tasks",
+    "keys": "safelight.cli.keys:app",
 }
 
 

@@ -126,7 +126,7 @@ class Client:
     def list(
         self,
         *,
-        state: str | None = None,
+        state: str | Sequence[str] | None = None,
         task: str | None = None,
         checkpoint: str | None = None,
         tag: str | None = None,
@@ -134,7 +134,10 @@ class Client:
         created_before: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[Job]:
-        """Jobs that match, newest first; pages are fetched as they are needed.  `limit` bounds them all together."""
+        """Jobs that match (of several states: of any of them), newest first.
+
+        Pages are fetched as they are needed; `limit` bounds them all together.
+        """
         left = limit
         query: Json = {"state": state, "task": task, "checkpoint": checkpoint, "tag": tag}
         query |= {"created_after": _iso(created_after), "created_before": _iso(created_before)}

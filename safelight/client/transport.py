@@ -135,7 +135,7 @@ class Transport:
         return self._api.build_request(
             request.method,
             "/v1" + request.path,
-            params={name: str(value) for name, value in request.query.items() if value is not None},
+            params={name: value for name, value in request.query.items() if value is not None},
             json=request.json,
             files=request.files,
             headers=dict(request.headers),

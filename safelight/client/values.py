@@ -28,7 +28,7 @@ class CheckpointRef:
 
 @dataclass(frozen=True, slots=True)
 class QueuePlace:
-    """Where a queued job stands.  `position` 1 is the head; capped means "at least that"."""
+    """Where a queued job stands: how many go before it (capped: at least so many), and when it might be done."""
 
     position: int | None = None
     position_capped: bool = False

@@ -1,0 +1,141 @@
+"""``safelight submit``: hand in a job, watch it, and fetch its pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from safelight.cli import output, parsing
+from safelight.cli.remote import Remote, talks_to_api
+
+if TYPE_CHECKING:
+    from safelight.client import Client, Job, JobOptions
+
+Text = str | None
+_PARAMS = "Params"
+
+Prompt = Annotated[Text, typer.Argument(help="What to draw.", show_default=False)]
+Task = Annotated[Text, typer.Option("--task", "-t", help="text_to_image, or class_to_image when --class is given.")]
+Checkpoint = Annotated[Text, typer.Option("--checkpoint", "-c", help="A name of `safelight checkpoints ls`.")]
+ClassLabel = Annotated[Text, typer.Option("--class", help="Name or index of a class.", rich_help_panel=_PARAMS)]
+Size = Annotated[Text, typer.Option("--size", help="64x64, or 64 for a square.", rich_help_panel=_PARAMS)]
+Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps.", rich_help_panel=_PARAMS)]
+Guidance = Annotated[float | None, typer.Option("--guidance", help="Guidance scale.", rich_help_panel=_PARAMS)]
+Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same pictures.", rich_help_panel=_PARAMS)]
+Number = Annotated[int | None, typer.Option("-n", "--number", help="How many pictures.", rich_help_panel=_PARAMS)]
+Negative = Annotated[Text, typer.Option("--negative", help="What to keep away from.", rich_help_panel=_PARAMS)]
+Scheduler = Annotated[Text, typer.Option("--scheduler", help="ddim, euler, unipc, …", rich_help_panel=_PARAMS)]
+Param = Annotated[
+    list[str] | None,
+    typer.Option("--param", "-p", metavar="NAME=VALUE", help="Any other; JSON or text.", rich_help_panel=_PARAMS),
+]
+Priority = Annotated[int | None, typer.Option("--priority", help="Higher goes first within your lane.")]
+Bulk = Annotated[bool, typer.Option("--bulk", help="Behind all interactive work.")]
+Tag = Annotated[Text, typer.Option("--tag", help="A word of yours, to find the job again.")]
+Deadline = Annotated[Text, typer.Option("--deadline", help="Expire when not started by then: 90s, 15m, 2h.")]
+Reproducible = Annotated[bool, typer.Option("--reproducible", help="Run alone: the same last bits each time.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it has ended.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Fetch the pictures to a folder or file.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and price it; queue nothing.")]
+
+
+@talks_to_api
+def submit(
+    remote: Remote,
+    prompt: Prompt = None,
+    *,
+    task: Task = None,
+    checkpoint: Checkpoint = None,
+    class_label: ClassLabel = None,
+    size: Size = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    seed: Seed = None,
+    number: Number = None,
+    negative: Negative = None,
+    scheduler: Scheduler = None,
+    param: Param = None,
+    priority: Priority = None,
+    bulk: Bulk = False,
+    tag: Tag = None,
+    deadline: Deadline = None,
+    reproducible: Reproducible = False,
+    wait: Wait = True,
+    to: Output = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Submit a job, watch it, and fetch its pictures.
+
+    Exits with 0 when it succeeded (or, with --no-wait, was queued), 1 when it failed or was refused, 3 when the API
+    cannot be reached.  Ctrl-C leaves the job running.
+    """
+    if to is not None and not wait:
+        raise typer.BadParameter("--output needs the pictures, and --no-wait does not wait for them.")
+    options: JobOptions = {"lane": "bulk"} if bulk else {}
+    given: dict[str, Any] = {"checkpoint": checkpoint, "priority": priority, "tag": tag}
+    given["deadline_seconds"] = parsing.seconds(deadline) if deadline else None
+    given["reproducible"] = True if reproducible else None
+    options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
+    named = {
+        "prompt": prompt,
+        "class_label": parsing.label(class_label) if class_label is not None else None,
+        **(parsing.size(size) if size else {}),
+        "num_inference_steps": steps,
+        "guidance_scale": guidance,
+        "seed": seed,
+        "num_images": number,
+        "negative_prompt": negative,
+        "scheduler": scheduler,
+    }
+    params = {name: value for name, value in named.items() if value is not None} | parsing.params(param or [])
+    task = _task(task, params)
+    with remote.connect() as client:
+        if dry_run:
+            _show_price(remote, client.dry_run(task, params, **options))
+            return
+        follow(remote, client, client.submit(task, params, **options), wait=wait, to=to)
+
+
+def follow(remote: Remote, client: "Client", job: "Job", *, wait: bool, to: Path | None = None) -> None:
+    """What comes after a submit: the job's id, or its end and its pictures.  Exits with 1 when it failed."""
+    from safelight.cli import views
+    from safelight.cli.progress import JobProgress, goes_on
+
+    if not wait:
+        if remote.as_json:
+            output.print_json(job.raw)
+        else:
+            typer.echo(job.id)
+            typer.echo(f"  safelight watch {job.id}", err=True)
+        return
+    with goes_on(job.id):
+        with JobProgress(views.title(job), show=not remote.as_json) as progress:
+            progress(job)
+            job = client.wait(job, on_progress=progress)
+        paths = client.download(job, to) if to is not None and job.succeeded else []
+    if remote.as_json:
+        output.print_json({**job.raw, **({"files": [str(path) for path in paths]} if to else {})})
+    elif job.succeeded:
+        views.print_result(job, paths)
+    else:
+        views.print_failure(job)
+    if not job.succeeded:
+        raise typer.Exit(output.FAILED)
+
+
+def _task(task: str | None, params: dict[str, Any]) -> str:
+    found = task or ("class_to_image" if "class_label" in params and "prompt" not in params else "text_to_image")
+    if found == "text_to_image" and "prompt" not in params:
+        raise typer.BadParameter('text_to_image needs a prompt: safelight submit "a cat"', param_hint="PROMPT")
+    if found == "class_to_image" and "class_label" not in params:
+        raise typer.BadParameter("class_to_image needs a class: --class cat", param_hint="--class")
+    return found
+
+
+def _show_price(remote: Remote, price: dict[str, Any]) -> None:
+    if remote.as_json:
+        output.print_json(price)
+        return
+    from safelight.cli import views
+
+    views.print_pairs(price)
