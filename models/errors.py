@@ -102,6 +102,14 @@ class ConflictError(RequestError):
     title = "Not possible in this state"
 
 
+class GoneError(RequestError):
+    """It was there, and its retention ended."""
+
+    status = 410
+    code = "gone"
+    title = "Deleted"
+
+
 class IdempotencyMismatchError(RequestError):
     """The key was used within 24 hours for another body."""
 

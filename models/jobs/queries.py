@@ -28,7 +28,8 @@ class JobFilter:
     client_id: UUID | None = None
     states: frozenset[JobState] = frozenset()
     task: str | None = None
-    checkpoint_id: UUID | None = None
+    checkpoint: str | None = None
+    """By name: every revision of it."""
     tag: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -135,8 +136,8 @@ def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
         found.append(Job.state.in_(sorted(wanted.states)))
     if wanted.task is not None:
         found.append(Job.task == wanted.task)
-    if wanted.checkpoint_id is not None:
-        found.append(Job.checkpoint_id == wanted.checkpoint_id)
+    if wanted.checkpoint is not None:
+        found.append(Job.checkpoint_id.in_(select(Checkpoint.id).where(Checkpoint.name == wanted.checkpoint)))
     if wanted.tag is not None:
         found.append(Job.tag == wanted.tag)
     if wanted.created_after is not None:

@@ -1,0 +1,51 @@
+"""GET an artifact, and its bytes by a redirect."""
+
+from uuid import UUID
+
+from flask import Response, redirect
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.artifacts.schemas import ArtifactDetail, ArtifactPath
+from api.artifacts.views import presigned
+from api.auth import Access, visible_client
+from api.jobs.results import REDIRECT
+from api.jobs.views import artifact_view
+from api.room import Answer, Room
+from api.services import get_services
+from models.artifacts import Artifact
+from models.errors import NotFoundError
+from models.jobs import Job
+
+room = Room("artifacts", "The pictures that jobs made.")
+
+
+@room.endpoint("get", "/artifacts/<uuid:artifact_id>", access=Access.READ, answers={200: ArtifactDetail})
+def get_artifact(path: ArtifactPath) -> Answer:
+    """Read what is known of a picture."""
+    with get_services().sessions() as session:
+        artifact = _visible(session, path.artifact_id)
+    view = artifact_view(artifact)
+    return Answer(ArtifactDetail(**dict(view), job_id=artifact.job_id, created_at=artifact.created_at))
+
+
+@room.endpoint("get", "/artifacts/<uuid:artifact_id>/content", access=Access.READ, answers={302: REDIRECT})
+def get_artifact_content(path: ArtifactPath) -> Response:
+    """Fetch a picture: redirects to a URL that is signed for a few minutes."""
+    services = get_services()
+    with services.sessions() as session:
+        artifact = _visible(session, path.artifact_id)
+    response: Response = redirect(presigned(services, artifact))  # type: ignore[assignment]
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _visible(session: Session, artifact_id: UUID) -> Artifact:
+    query = select(Artifact).where(Artifact.id == artifact_id)
+    client_id = visible_client()
+    if client_id is not None:
+        query = query.join(Job, Job.id == Artifact.job_id).where(Job.client_id == client_id)
+    artifact = session.scalars(query).one_or_none()
+    if artifact is None:
+        raise NotFoundError.of("artifact", artifact_id)
+    return artifact

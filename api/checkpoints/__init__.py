@@ -1,0 +1,1 @@
+"""The registry of checkpoints, read by everybody and changed by admins."""

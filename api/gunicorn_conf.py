@@ -1,0 +1,27 @@
+"""gunicorn's settings, from ours: threads, because streams and waits hold one each (half of them at most)."""
+
+from typing import Any
+
+from api.services import services_of
+from models.settings import get_settings
+
+_settings = get_settings()
+
+bind = f"{_settings.api_host}:{_settings.api_port}"
+workers = _settings.api_workers
+worker_class = "gthread"
+threads = _settings.api_threads
+worker_connections = 1000
+keepalive = 30
+timeout = 60
+"""A worker whose main loop is stuck for so long is replaced; waiting requests do not count."""
+graceful_timeout = 15
+accesslog = None
+errorlog = "-"
+loglevel = _settings.log_level.lower()
+proc_name = "safelight-api"
+
+
+def post_worker_init(worker: Any) -> None:
+    """End streams and waits when the worker is told to stop, instead of making it wait for them."""
+    services_of(worker.wsgi).stop_when(lambda: not worker.alive)

@@ -1,0 +1,1 @@
+"""Jobs: submit, read, list, wait, cancel, retry, clone, delete, and what they made."""

@@ -1,0 +1,298 @@
+"""What the job endpoints read and answer. Params are `models.params`; nothing of a task is repeated here."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, RootModel, create_model
+from pydantic_core import PydanticCustomError
+
+from api.reading import Flag, WholeNumber
+from models.jobs.prepare import MAX_PRIORITY, MIN_PRIORITY
+from models.params import TASKS, TaskParams
+from models.states import AttemptOutcome, JobState, Lane
+
+MAX_DEADLINE_SECONDS = 30 * 86_400
+MAX_RETENTION_DAYS = 3650
+STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+KEY_PATTERN = r"^[\x21-\x7e][\x20-\x7e]{0,254}$"
+
+Tag = Annotated[str, Field(min_length=1, max_length=200, description="Your own word, to filter lists by.")]
+Checkpoint = Annotated[str, Field(min_length=1, max_length=100, description="A name from /v1/checkpoints.")]
+Priority = Annotated[int, Field(ge=MIN_PRIORITY, le=MAX_PRIORITY, description="Higher goes first within a lane.")]
+Deadline = Annotated[
+    float, Field(gt=0, le=MAX_DEADLINE_SECONDS, description="Expires unless a worker has started it by then.")
+]
+
+
+def _known_task(name: str) -> str:
+    if name not in TASKS:
+        raise PydanticCustomError("unknown_task", "Known tasks are {names}", {"names": ", ".join(TASKS)})
+    return name
+
+
+TaskName = Annotated[str, AfterValidator(_known_task), Field(json_schema_extra={"enum": list(TASKS)})]
+IdempotencyKey = Annotated[
+    str | None,
+    Field(
+        alias="Idempotency-Key",
+        pattern=KEY_PATTERN,
+        max_length=255,
+        description="The same key and body within 24 hours give the same job again.",
+    ),
+]
+Retention = Annotated[int, Field(ge=1, le=MAX_RETENTION_DAYS, description="Days after which results are deleted.")]
+
+
+class JobBody(BaseModel):
+    """What is the same for every task."""
+
+    model_config = STRICT
+
+    task: str
+    checkpoint: Checkpoint | None = Field(None, description="The oldest checkpoint that does the task if absent.")
+    params: TaskParams
+    priority: Priority = 0
+    lane: Lane = Field(Lane.INTERACTIVE, description="Interactive work goes before bulk work.")
+    tag: Tag | None = None
+    deadline_seconds: Deadline | None = None
+    reproducible: bool = Field(False, description="Runs alone, so that the last bits are the same each time.")
+    retention_days: Retention | None = Field(None, description="The server's own if absent.")
+
+
+def _body_of(task: str, params: type[TaskParams]) -> type[JobBody]:
+    """The body for one task, so that `task` tells which params belong to it."""
+    fields: dict[str, Any] = {"task": (Literal[task], Field(description=params.summary)), "params": (params, ...)}
+    return create_model(f"{params.__name__.removesuffix('Params')}Job", __base__=JobBody, __module__=__name__, **fields)
+
+
+JOB_BODIES: dict[str, type[JobBody]] = {task: _body_of(task, params) for task, params in TASKS.items()}
+
+
+_ANY_BODY: Any = Annotated[Union[tuple(JOB_BODIES.values())], Field(discriminator="task")]  # noqa: UP007
+
+
+class JobRequest(RootModel[JobBody]):
+    """A job. `task` says which params it takes."""
+
+    if not TYPE_CHECKING:
+        root: _ANY_BODY
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"task": "text_to_image", "params": {"prompt": "a cat on a blue background", "seed": 7}, "tag": "demo"},
+                {"task": "class_to_image", "params": {"class_label": "cat", "num_images": 4}},
+            ]
+        }
+    )
+
+
+class CloneRequest(BaseModel):
+    """What the copy shall have otherwise than the original. `params` are merged; null asks for the default."""
+
+    model_config = ConfigDict(
+        **STRICT,
+        openapi_extra={"required": False},  # type: ignore[typeddict-unknown-key]
+        json_schema_extra={"examples": [{"params": {"seed": 8}, "tag": "again"}]},
+    )
+
+    checkpoint: Checkpoint | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    priority: Priority | None = None
+    lane: Lane | None = None
+    tag: Tag | None = None
+    deadline_seconds: Deadline | None = None
+    reproducible: bool | None = None
+    retention_days: Retention | None = None
+
+
+class JobPath(BaseModel):
+    """Which job."""
+
+    job_id: UUID
+
+
+class WaitHeaders(BaseModel):
+    """How long to wait for the end of the job."""
+
+    prefer: str | None = Field(
+        None, alias="Prefer", description="`wait=N` (RFC 7240): answer when the job is final, or after N seconds."
+    )
+
+
+class SubmitHeaders(WaitHeaders):
+    """How to submit."""
+
+    idempotency_key: IdempotencyKey = None
+
+
+class RepeatHeaders(BaseModel):
+    """How to submit a copy."""
+
+    idempotency_key: IdempotencyKey = None
+
+
+class SubmitQuery(BaseModel):
+    """Submit, or only ask."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: Flag = Field("false", description="Check and price the job, and make none.")
+
+
+class WaitQuery(BaseModel):
+    """How long to wait for the end of the job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wait: WholeNumber | None = Field(None, ge=0, le=86_400, description="Seconds; the same as `Prefer: wait=N`.")
+
+
+class ListQuery(BaseModel):
+    """Which jobs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: list[JobState] | None = Field(None, max_length=len(JobState), description="May be given several times.")
+    task: TaskName | None = None
+    checkpoint: Checkpoint | None = None
+    tag: Tag | None = None
+    created_after: AwareDatetime | None = Field(None, description="RFC 3339, inclusive.")
+    created_before: AwareDatetime | None = Field(None, description="RFC 3339, exclusive.")
+    limit: WholeNumber = Field(20, ge=1, le=100)
+    cursor: str | None = Field(None, max_length=300, description="From the page before.")
+
+
+# --- answers ---------------------------------------------------------------------------------------------------
+
+
+class CheckpointRef(BaseModel):
+    """The weights a job runs on."""
+
+    name: str
+    revision: str
+
+
+class QueueView(BaseModel):
+    """Where a queued job stands."""
+
+    position: int = Field(description="Jobs that will be started before this one.")
+    position_capped: bool = Field(description="There are at least `position` before it; more were not counted.")
+    eta_seconds: float | None = Field(description="Null when nothing was measured yet or no worker is alive.")
+
+
+class ProgressView(BaseModel):
+    """How far a running job is."""
+
+    phase: str
+    step: int
+    total_steps: int
+    preview: int = Field(description="Number of the newest preview; 0 when there is none.")
+
+
+class ArtifactView(BaseModel):
+    """One picture that a job made."""
+
+    id: UUID
+    index: int
+    media_type: str
+    size_bytes: int
+    width: int
+    height: int
+    seed: int
+    sha256: str
+    url: str = Field(description="Redirects to the bytes; needs the key.")
+
+
+class AttemptView(BaseModel):
+    """One run of a job."""
+
+    number: int
+    worker: str
+    outcome: AttemptOutcome
+    error_code: str | None
+    error_detail: str | None
+    batch_jobs: int = Field(description="How many jobs ran together.")
+    measures: dict[str, Any]
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    detail: str
+
+
+class JobUrls(BaseModel):
+    """Where to go from here."""
+
+    self: str
+    events: str
+    cancel: str
+    retry: str
+    result: str
+    preview: str
+
+
+class JobView(BaseModel):
+    """A job."""
+
+    id: UUID
+    state: JobState
+    task: str
+    checkpoint: CheckpointRef
+    params: dict[str, Any] = Field(description="Resolved: every default filled in, the seed drawn.")
+    tag: str | None
+    priority: int
+    lane: Lane
+    reproducible: bool
+    attempt: int
+    cancel_requested: bool
+    queue: QueueView | None = Field(description="Of a queued job; null in lists.")
+    progress: ProgressView | None = Field(description="Of a running job, as far as it is known.")
+    artifacts: list[ArtifactView]
+    error: JobError | None
+    source_job_id: UUID | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    deadline_at: datetime | None
+    results_expire_at: datetime | None
+    urls: JobUrls
+
+
+class JobDetail(JobView):
+    """A job with every attempt at it."""
+
+    attempts: list[AttemptView]
+
+
+class JobPage(BaseModel):
+    """Jobs, newest first."""
+
+    items: list[JobView]
+    cursor: str | None = Field(description="For the next page; null at the end.")
+
+
+class ArtifactList(BaseModel):
+    """The pictures of a job."""
+
+    items: list[ArtifactView]
+
+
+class PriceView(BaseModel):
+    """What a job would be, and whether anybody could run it now."""
+
+    task: str
+    checkpoint: CheckpointRef
+    params: dict[str, Any]
+    pool: str
+    cost: int = Field(description="Steps × images: what it takes from your fair share.")
+    images: int
+    eta_seconds: float | None
+    live_workers: int
+    servable: bool = Field(description="False when no live worker serves the checkpoint's pool.")
+    reason: str | None

@@ -1,0 +1,143 @@
+"""From a body to a queued job: the checkpoint's card, the params resolved, T1, the ticket, the view."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from api.auth import principal
+from api.fleet import live_workers
+from api.jobs.schemas import JOB_BODIES, CheckpointRef, CloneRequest, JobBody, JobView, PriceView
+from api.jobs.views import LANES, checkpoint_ref, eta_seconds, job_view, queue_view
+from api.reading import validated
+from api.services import Services
+from models.checkpoints import find_for_task
+from models.errors import FieldError, ValidationFailedError
+from models.jobs import CheckpointCard, Job, Submission, Submitted, batch_key, submit
+from models.jobs.queries import Place, get_job
+from models.params import TaskParams
+
+SECONDS_PER_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the body does not say: who pays, what it repeats, and how it is recognized when it comes again."""
+
+    client_id: UUID
+    idempotency_key: str | None = None
+    request_sha256: bytes | None = None
+    source_job_id: UUID | None = None
+
+
+def load_card(services: Services, task: str, name: str | None) -> CheckpointCard:
+    """The checkpoint that will run it, as of at most a second ago."""
+
+    def load() -> CheckpointCard:
+        with services.sessions() as session:
+            row = find_for_task(session, task, name)
+            return CheckpointCard(
+                row.id, row.name, row.family, row.revision, row.pool, row.profile, row.seconds_per_step
+            )
+
+    return services.cards.get((task, name), load)
+
+
+def prepare(services: Services, body: JobBody, origin: Origin) -> tuple[CheckpointCard, Submission]:
+    """Check the body against its checkpoint; nothing is written.
+
+    Raises:
+        ValidationFailedError: one entry for each field that this checkpoint or this server does not allow.
+    """
+    card = load_card(services, body.task, body.checkpoint)
+    params = body.params.resolved(card.profile)
+    _check_images(services, params)
+    days = body.retention_days or services.settings.result_retention_days
+    return card, Submission(
+        client_id=origin.client_id,
+        task=body.task,
+        checkpoint_id=card.id,
+        pool=card.pool,
+        params=params,
+        batch_key=batch_key(body.task, card, params),
+        retention_seconds=days * SECONDS_PER_DAY,
+        lane=body.lane,
+        priority=body.priority,
+        tag=body.tag,
+        reproducible=body.reproducible,
+        deadline_seconds=body.deadline_seconds,
+        idempotency_key=origin.idempotency_key,
+        request_sha256=origin.request_sha256,
+        source_job_id=origin.source_job_id,
+    )
+
+
+def place(services: Services, body: JobBody, origin: Origin) -> tuple[Submitted, JobView]:
+    """Submit, wake a worker, and read the job back with its place in the queue."""
+    card, wanted = prepare(services, body, origin)
+    submitted = submit(services.sessions, wanted)
+    if not submitted.replayed:
+        services.tickets.send(card.pool, submitted.job_id)
+    with services.sessions() as session:
+        job = get_job(session, submitted.job_id, None, whole=submitted.replayed)
+        if job is None:  # deleted since, by a client that retries what it deletes
+            raise ValidationFailedError([FieldError("/Idempotency-Key", "gone", "The job of this key was deleted.")])
+        if submitted.replayed:
+            queue = queue_view(services, session, job, job.checkpoint.seconds_per_step)
+            return submitted, job_view(job, checkpoint_ref(job.checkpoint), artifacts=job.artifacts, queue=queue)
+        queue = queue_view(services, session, job, card.seconds_per_step)
+        ref = CheckpointRef.model_construct(name=card.name, revision=card.revision)
+        return submitted, job_view(job, ref, artifacts=[], queue=queue)
+
+
+def price(services: Services, body: JobBody) -> PriceView:
+    """What `dry_run` answers."""
+    card, wanted = prepare(services, body, Origin(principal().client_id))
+    workers = live_workers(services).get(card.pool, 0)
+    reason = None if workers else f"No live worker serves the pool {card.pool.value!r}; the job would wait for one."
+    # Without a place in the order there is nothing ahead of it: the figure is the best case.
+    eta = eta_seconds(services, card.pool, Place(0, 0, capped=False), wanted.cost, card.seconds_per_step)
+    return PriceView.model_construct(
+        task=wanted.task,
+        checkpoint=CheckpointRef.model_construct(name=card.name, revision=card.revision),
+        params=wanted.params.model_dump(mode="json"),
+        pool=card.pool.value,
+        cost=wanted.cost,
+        images=wanted.params.num_images,
+        eta_seconds=eta,
+        live_workers=workers,
+        servable=workers > 0,
+        reason=reason,
+    )
+
+
+def _check_images(services: Services, params: TaskParams) -> None:
+    most = services.settings.max_job_images
+    if params.num_images > most:
+        raise ValidationFailedError(
+            [FieldError("/params/num_images", "too_many", f"This server takes at most {most} images a job.")]
+        )
+
+
+def repeat_body(job: Job, changes: CloneRequest) -> JobBody:
+    """The body that would make this job again, with a clone's changes. `job` comes with its checkpoint.
+
+    Raises:
+        ValidationFailedError: params that do not fit.
+    """
+    params = {name: value for name, value in (job.params | changes.params).items() if value is not None}
+    given: dict[str, Any] = {
+        "task": job.task,
+        "checkpoint": job.checkpoint.name,
+        "priority": job.priority,
+        "lane": LANES[job.lane].value,
+        "tag": job.tag,
+        "reproducible": job.reproducible,
+        "retention_days": max(1, job.retention_seconds // SECONDS_PER_DAY),
+    }
+    if job.deadline_at is not None:
+        given["deadline_seconds"] = (job.deadline_at - job.created_at).total_seconds()
+    given |= changes.model_dump(mode="json", exclude_unset=True)
+    given["params"] = params
+    schema = JOB_BODIES[job.task]
+    return validated(lambda: schema.model_validate_json(json.dumps(given), strict=True), given)

@@ -1,0 +1,163 @@
+"""Reading a request into its schemas, strictly: broken JSON is 400, a wrong type 415, a wrong field 422 by pointer.
+
+flask-openapi3 would answer 422 to broken JSON and read a body of any content type; it only writes the document here.
+"""
+
+import re
+import types
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from flask import request
+from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError, from_json
+from werkzeug.datastructures import MultiDict
+
+from models.errors import FieldError, RequestError, UnsupportedMediaError, ValidationFailedError
+
+M = TypeVar("M", bound=BaseModel)
+
+Flag = Literal["true", "false"]
+"""A boolean of a query string."""
+
+
+def _digits(text: Any) -> Any:
+    if isinstance(text, str) and not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise PydanticCustomError("int_parsing", "Input should be a whole number in decimal digits")
+    return text
+
+
+WholeNumber = Annotated[int, BeforeValidator(_digits)]
+"""An integer of a query string; pydantic alone would also take `1.0`, `1_0` and ` 1 `."""
+_LISTS = (list, tuple, set, frozenset)
+
+
+class BrokenJsonError(RequestError):
+    """The body is no JSON."""
+
+    status = 400
+    code = "broken_json"
+    title = "The body is not valid JSON"
+
+
+def read_json(*, optional: bool = False) -> tuple[bytes, Any]:
+    """The body's bytes and value. An `optional` body that is empty reads as `{}`.
+
+    Raises:
+        UnsupportedMediaError, BrokenJsonError, ValidationFailedError: the last for text that cannot be stored.
+    """
+    raw = request.get_data(cache=True)
+    if optional and not raw:
+        return b"{}", {}
+    if not request.is_json:
+        raise UnsupportedMediaError("Send JSON, with `Content-Type: application/json`.")
+    try:
+        value = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise BrokenJsonError(f"The body is not valid JSON: {error}.") from error
+    if b"\\u0000" in raw:
+        refuse_nul(value)
+    return raw, value
+
+
+def refuse_nul(value: Any) -> None:
+    """Postgres stores no NUL, in text or in jsonb."""
+    found = [FieldError(pointer, "nul", "NUL is not text.") for pointer in _nul_pointers(value, "")]
+    if found:
+        raise ValidationFailedError(found[:20])
+
+
+def body_reader(schema: type[M], *, optional: bool) -> Callable[[], M]:
+    """A function that reads the request's body into `schema`."""
+    adapter = TypeAdapter(schema)
+
+    def read() -> M:
+        raw, value = read_json(optional=optional)
+        # In JSON mode strictness still lets a string be an enum or a date, but never an integer.
+        return validated(lambda: adapter.validate_json(raw, strict=True), value)
+
+    return read
+
+
+def query_reader(schema: type[M]) -> Callable[[], M]:
+    """A function that reads the query string into `schema`; unknown and repeated names are errors."""
+    lists = {name for name, field in schema.model_fields.items() if _is_list(field.annotation)}
+    return lambda: _read_query(schema, lists, request.args)
+
+
+def header_reader(schema: type[M]) -> Callable[[], M]:
+    """A function that picks the headers that `schema` names by alias."""
+    names = [field.alias or name for name, field in schema.model_fields.items()]
+
+    def read() -> M:
+        given = {name: request.headers[name] for name in names if name in request.headers}
+        return validated(lambda: schema.model_validate(given), given)
+
+    return read
+
+
+def validated(validate: Callable[[], M], value: Any) -> M:
+    """Run a validation of `value` and give its findings our form; the value itself is not repeated in them."""
+    try:
+        return validate()
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise ValidationFailedError([_field_error(entry, value) for entry in found]) from error
+
+
+def _field_error(entry: Any, value: Any) -> FieldError:
+    if entry["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        name = str(entry["ctx"]["discriminator"]).strip("'")
+        known = entry["ctx"].get("expected_tags")
+        message = f"Must be one of {known}." if known else "Must say which kind this is."
+        return FieldError(f"/{name}", f"unknown_{name}" if known else "missing", message)
+    return FieldError(_pointer(entry["loc"], value, missing=entry["type"] == "missing"), entry["type"], entry["msg"])
+
+
+def _pointer(location: tuple[int | str, ...], value: Any, *, missing: bool) -> str:
+    """A JSON pointer. Pydantic's location also names the branches of a union, which are not in the value."""
+    pointer = ""
+    for index, part in enumerate(location):
+        inside = part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
+        if inside:
+            value = value[part]
+        elif not (missing and index == len(location) - 1):
+            continue
+        pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
+    return pointer
+
+
+def _read_query(schema: type[M], lists: set[str], arguments: "MultiDict[str, str]") -> M:
+    given: dict[str, Any] = {}
+    for name, values in arguments.lists():
+        if "\x00" in name or any("\x00" in value for value in values):
+            raise ValidationFailedError([FieldError("/query", "nul", "NUL is not text.")])
+        if name in lists:
+            given[name] = values
+        elif len(values) > 1:
+            raise ValidationFailedError([FieldError(f"/{name}", "repeated", "May be given once.")])
+        else:
+            given[name] = values[0]
+    return validated(lambda: schema.model_validate(given), given)
+
+
+def _is_list(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return any(_is_list(part) for part in get_args(annotation))
+    return origin in _LISTS
+
+
+def _nul_pointers(value: Any, pointer: str) -> Iterator[str]:
+    if isinstance(value, str):
+        if "\x00" in value:
+            yield pointer
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            if "\x00" in key:
+                yield pointer
+            else:
+                yield from _nul_pointers(entry, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from _nul_pointers(entry, f"{pointer}/{index}")

@@ -1,0 +1,1 @@
+"""Who works, and how much waits: the operators' view of the pools."""
