@@ -1,7 +1,7 @@
 """How each diffusers class wants to be called: its signature read once, then items turned into keyword arguments."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,28 @@ from models.params import TextToImageParams
 from worker.pipelines.base import Item, generator_for
 
 
-def params_of(item: Item) -> TextToImageParams:
-    """The item's params, as what they are."""
-    assert isinstance(item.params, TextToImageParams)  # noqa: S101  # the claim matched task and checkpoint
-    return item.params
+@dataclass(frozen=True)
+class Row:
+    """One picture to make: the row of a batch."""
+
+    item: Item
+    index: int
+
+    @property
+    def params(self) -> TextToImageParams:
+        """The item's params, as what they are."""
+        assert isinstance(self.item.params, TextToImageParams)  # noqa: S101  # the claim matched task and checkpoint
+        return self.item.params
+
+    @property
+    def seed(self) -> int:
+        """The item's seed; resolved params have one."""
+        return self.params.seed or 0
+
+
+def rows_of(items: Iterable[Item]) -> list[Row]:
+    """Every picture of every item, item by item."""
+    return [Row(item, index) for item in items for index in range(item.params.num_images)]
 
 
 @dataclass(frozen=True)
@@ -27,7 +45,6 @@ class CallStyle:
     guidance); items with and without then go in calls of their own, so that no picture depends on its neighbours."""
     distilled: bool
     """Whether guidance is an input of the net, which then has no use for a negative prompt."""
-    gives_sigmas: bool
     max_sequence_length: int | None
 
     @classmethod
@@ -43,52 +60,58 @@ class CallStyle:
             guidance_argument="true_cfg_scale" if true_guidance and not distilled else "guidance_scale",
             negatives_apart=true_guidance or bool(pipe.config.get("force_zeros_for_empty_prompt")),
             distilled=distilled,
-            gives_sigmas=true_guidance,
             max_sequence_length=length.default if length else None,
         )
 
-    def split(self, items: Sequence[Item]) -> list[list[Item]]:
-        """The calls that a batch needs: one, or two where an absent negative prompt is a thing of its own."""
-        if not self.negatives_apart or not guided(params_of(items[0])):
-            return [list(items)]
-        without = [item for item in items if not params_of(item).negative_prompt]
-        with_one = [item for item in items if params_of(item).negative_prompt]
-        return [group for group in (without, with_one) if group]
+    def split(self, rows: Sequence[Row], max_rows: int) -> list[list[Row]]:
+        """The calls that a batch needs: one, as long as `max_rows` fit the memory and no negative prompt is special."""
+        groups = [list(rows)]
+        if self.negatives_apart and guided(rows[0].params):
+            groups = [[row for row in rows if bool(row.params.negative_prompt) is has_one] for has_one in (False, True)]
+        return [group[start : start + max_rows] for group in groups for start in range(0, len(group), max_rows)]
 
-    def check(self, items: Sequence[Item]) -> None:
+    def check(self, rows: Iterable[Row]) -> None:
         """Refuse what this class would ignore.
 
         Raises:
             InvalidInputError: a negative prompt for a net that cannot use one.
         """
-        takes_negatives = "negative_prompt" in self.arguments and not self.distilled
-        for item in items:
-            if params_of(item).negative_prompt and not takes_negatives:
+        if "negative_prompt" in self.arguments and not self.distilled:
+            return
+        for row in rows:
+            if row.params.negative_prompt:
                 text = "This checkpoint's guidance is distilled into it: it takes no negative prompt."
-                raise InvalidInputError(text, job_id=str(item.job_id), field="/params/negative_prompt")
+                raise InvalidInputError(text, job_id=str(row.item.job_id), field="/params/negative_prompt")
 
-    def keywords(self, items: Sequence[Item]) -> dict[str, Any]:
-        """The call for items of one `split`, without callbacks. Pictures come item by item, index by index."""
-        first = params_of(items[0])
-        count = first.num_images
+    def keywords(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """The call for the rows of one `split`, without callbacks."""
+        first = rows[0].params
+        prompts, count = _prompts(rows)
         keywords: dict[str, Any] = {
-            "prompt": [params_of(item).prompt for item in items],
+            "prompt": [params.prompt for params in prompts],
             "width": first.width,
             "height": first.height,
             "num_inference_steps": first.num_inference_steps,
             "num_images_per_prompt": count,
-            "generator": [generator_for(params_of(item).seed or 0, index) for item in items for index in range(count)],
+            "generator": [generator_for(row.seed, row.index) for row in rows],
             "output_type": "pt",
             "return_dict": False,
+            self.guidance_argument: first.guidance_scale,
         }
-        if self.guidance_argument in self.arguments:
-            keywords[self.guidance_argument] = first.guidance_scale
-        negatives = [params_of(item).negative_prompt for item in items]
-        if guided(first) and any(negatives):
-            keywords["negative_prompt"] = negatives
+        if guided(first) and any(params.negative_prompt for params in prompts):
+            keywords["negative_prompt"] = [params.negative_prompt for params in prompts]
         return {name: value for name, value in keywords.items() if name in self.arguments}
 
 
 def guided(params: TextToImageParams) -> bool:
     """Whether classifier-free guidance is on (Ho & Salimans 2022)."""
     return (params.guidance_scale or 0) > 1
+
+
+def _prompts(rows: Sequence[Row]) -> tuple[list[TextToImageParams], int]:
+    """The prompts to encode, and the images of each: a prompt is encoded once when all its pictures are here."""
+    items = list({row.item.job_id: row.item for row in rows}.values())
+    counts = {item.params.num_images for item in items}
+    if len(counts) == 1 and rows_of(items) == list(rows):
+        return [Row(item, 0).params for item in items], counts.pop()
+    return [row.params for row in rows], 1

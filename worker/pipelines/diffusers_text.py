@@ -5,13 +5,14 @@ picture its generator, watches its steps, and takes its pictures.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 
 from models.errors import InvalidInputError, PipelineFailedError
 from worker.pipelines.base import CheckpointFiles, Context, Item, Picture, Pipeline
-from worker.pipelines.calls import CallStyle, params_of
+from worker.pipelines.calls import CallStyle, Row, rows_of
 from worker.pipelines.failures import guarded, guarded_load
 from worker.pipelines.loading import held_bytes, open_folder
 from worker.pipelines.memory import MemoryLadder
@@ -19,6 +20,7 @@ from worker.pipelines.pixels import to_pixels
 from worker.pipelines.previews import LatentPreviewer
 from worker.pipelines.prompts import PromptReader
 from worker.pipelines.schedulers import SamplerBook
+from worker.pipelines.sizes import SizeRule
 from worker.pipelines.watching import Watch
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ class DiffusersTextToImage(Pipeline):
         """`pipe` is a loaded diffusers pipeline, on its device."""
         self._pipe = pipe
         self._style = CallStyle.of(pipe)
-        self._samplers = SamplerBook(pipe.scheduler, gives_sigmas=self._style.gives_sigmas)
+        self._samplers = SamplerBook(pipe)
+        self._sizes = SizeRule.of(pipe)
         self._prompts = PromptReader(pipe, self._style.max_sequence_length)
         self._previewer = LatentPreviewer(pipe, files.folder)
         self._ladder = MemoryLadder(pipe, device)
@@ -52,15 +55,18 @@ class DiffusersTextToImage(Pipeline):
         return guarded_load(lambda: cls(pipe, files, device))
 
     def run(self, items: Sequence[Item], context: Context) -> Iterator[Picture]:
-        """One diffusers call, or two where some items have a negative prompt and the class tells these apart."""
-        self._check(items)
-        calls = self._style.split(items)
-        steps = params_of(items[0]).num_inference_steps or 1
+        """One diffusers call; more where memory or a class's view of negative prompts asks for it."""
+        rows = rows_of(items)
+        self._check(items, rows)
+        first = rows[0].params
+        calls = self._style.split(rows, self._ladder.max_rows(first.pixels()))
         for number, call in enumerate(calls):
             context.raise_if_all_stopped()
-            watch = Watch(call, context, self._previewer, done_before=number * steps, total=len(calls) * steps)
-            pixels = guarded(lambda call=call, watch=watch: self._generate(call, watch))  # type: ignore[misc]
-            yield from _pictures(watch.kept, pixels)
+            self._ladder.begins(len(call), first.pixels())
+            watch = Watch(call, context, self._previewer, call_number=number, calls=len(calls))
+            pixels = guarded(partial(self._generate, call, watch))
+            for row, picture in zip(watch.kept, pixels, strict=True):
+                yield Picture(row.item.job_id, row.index, picture, row.seed)
 
     @property
     def memory_bytes(self) -> int:
@@ -68,33 +74,30 @@ class DiffusersTextToImage(Pipeline):
         return held_bytes(self._pipe, largest_only=self._ladder.offloaded)
 
     def slim(self) -> bool:
-        """Decode one by one, then in tiles, then slice attention, then keep only the part at work on the device."""
+        """See `MemoryLadder`."""
         return self._ladder.step()
 
-    def _check(self, items: Sequence[Item]) -> None:
-        """Refuse at once what would fail or be changed in silence later."""
-        self._style.check(items)
+    def _check(self, items: Sequence[Item], rows: Sequence[Row]) -> None:
+        """Refuse at once what would fail, or be changed in silence, later."""
+        self._style.check(rows)
         self._prompts.check(items)
-        steps = params_of(items[0]).num_inference_steps or 1
-        if steps > self._samplers.max_steps:
-            text = f"This checkpoint has {self._samplers.max_steps} timesteps; {steps} steps cannot be taken."
-            raise InvalidInputError(text, job_id=str(items[0].job_id), field="/params/num_inference_steps")
+        first = rows[0]
+        fields = {"scheduler": self._samplers.problem(first.params), "width": self._sizes.problem(first.params)}
+        for name, problem in fields.items():
+            if problem:
+                raise InvalidInputError(problem, job_id=str(first.item.job_id), field=f"/params/{name}")
 
-    def _generate(self, items: Sequence[Item], watch: "Watch") -> "Pixels":
+    def _generate(self, rows: Sequence[Row], watch: Watch) -> "Pixels":
         """Call diffusers once. Returns `(B, H, W, 3)` for the rows in `watch.kept`."""
-        first = params_of(items[0])
+        first = rows[0].params
         self._pipe.scheduler = self._samplers.fresh(first.scheduler)
-        keywords = self._style.keywords(items) | watch.keywords(self._style.arguments)
+        keywords = self._style.keywords(rows) | watch.keywords(self._style.arguments)
         try:
             with torch.inference_mode():
                 pixels = to_pixels(self._pipe(**keywords)[0])
         finally:
             self._pipe.maybe_free_model_hooks()
-        if pixels.shape[:3] != (len(watch.kept), first.height, first.width):
-            raise PipelineFailedError(f"Asked for {len(watch.kept)} × {first.height} × {first.width}: {pixels.shape}")
+        asked = (len(watch.kept), first.height, first.width, 3)
+        if pixels.shape != asked:
+            raise PipelineFailedError(f"{type(self._pipe).__name__} made {pixels.shape} where {asked} was asked for.")
         return pixels
-
-
-def _pictures(rows: Sequence[tuple[Item, int]], pixels: "Pixels") -> Iterator[Picture]:
-    for (item, index), picture in zip(rows, pixels, strict=True):
-        yield Picture(item.job_id, index, picture, params_of(item).seed or 0)

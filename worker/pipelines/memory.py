@@ -6,15 +6,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from worker.devices import Device
 
+_UNLIMITED = 1 << 20
+
 
 class MemoryLadder:
-    """Taken one step at a time, never back: a checkpoint that did not fit once will not fit again."""
+    """Taken one step at a time, never back: what did not fit once will not fit again.
+
+    First fewer pictures at a time, counted in pixels so that small pictures keep their large batches; then the decoder
+    in slices and tiles; then attention in slices; then only the net at work on the device.
+    """
 
     def __init__(self, pipe: Any, device: "Device") -> None:
         """Only steps that this pipeline and device have are on the ladder."""
         self._pipe = pipe
         self._device = device
         self.offloaded = False
+        self._pixels_at_once: int | None = None
+        self._rows, self._pixels = 1, 1
         vae = getattr(pipe, "vae", None)
         steps: list[Callable[[], None]] = []
         steps += [getattr(vae, name) for name in ("enable_slicing", "enable_tiling") if hasattr(vae, name)]
@@ -25,8 +33,20 @@ class MemoryLadder:
             steps.append(self._offload)
         self._steps = iter(steps)
 
+    def max_rows(self, pixels: int) -> int:
+        """How many pictures of so many pixels to make at a time."""
+        return _UNLIMITED if self._pixels_at_once is None else max(1, self._pixels_at_once // pixels)
+
+    def begins(self, rows: int, pixels: int) -> None:
+        """Note what is tried now: `step` starts from there when it does not fit."""
+        self._rows, self._pixels = rows, pixels
+
     def step(self) -> bool:
         """Take the next step. False when there is none left."""
+        if self._rows > 1:
+            self._rows //= 2
+            self._pixels_at_once = self._rows * self._pixels
+            return True
         taken = next(self._steps, None)
         if taken is None:
             return False

@@ -35,16 +35,17 @@ class LatentPreviewer:
         self._factors: Tensor | None = None
         self._unusable = False
 
-    def __call__(self, latents: Tensor, rows: "Sequence[int]", params: TextToImageParams) -> "Pixels | None":
-        """`(rows, h, w, 3)` uint8 for some rows of a batch of latents, packed (Flux) or `(B, C, h, w)`."""
+    def __call__(self, latents: Tensor, places: "Sequence[int]", params: TextToImageParams) -> "Pixels | None":
+        """`(places, h, w, 3)` uint8 for some rows of a batch of latents, packed (Flux) or `(B, C, h, w)`."""
         from worker.pipelines.pixels import to_pixels
 
-        chosen = self._laid_out(latents[list(rows)], params)
-        if chosen is None or self._unusable or not rows:
+        chosen = self._laid_out(latents[list(places)], params)
+        if chosen is None or self._unusable:
             return None
         factors = self._fitted(chosen.shape[1])
         if factors is None:
             return None
+        factors = factors.to(chosen.device)
         plain = chosen.float()
         # Samplers that count in sigmas carry latents of up to fifteen times unit variance.
         plain = plain / plain.std(dim=(1, 2, 3), keepdim=True).clamp(min=1.0)
@@ -74,7 +75,7 @@ class LatentPreviewer:
     def _read(self) -> Tensor:
         stored = json.loads((self._folder / FACTORS_FILE).read_text())
         rows = [*stored["weight"], stored["bias"]]
-        return torch.tensor(rows, dtype=torch.float32, device=self._pipe.device)
+        return torch.tensor(rows, dtype=torch.float32)
 
     def _fit(self, channels: int) -> Tensor:
         """Decode smooth noise and solve for the matrix that explains the mean colour of every latent."""
@@ -92,4 +93,4 @@ class LatentPreviewer:
         # Ridge: a decoder that ignores a channel would make the system singular.
         gram = design.T @ design + 1e-3 * len(design) * torch.eye(channels + 1)
         factors: Tensor = torch.linalg.solve(gram, design.T @ colours.cpu())
-        return factors.to(vae.device)
+        return factors

@@ -10,10 +10,13 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.errors import InvalidInputError
-from models.params import SchedulerName
+from models.params import SchedulerName, TextToImageParams
+from worker.pipelines.multistep import fresh_lms
 
 _Name = SchedulerName
+_ANY = 2**31
+_DIVIDES_BY_STEP = frozenset({"DPMSolverMultistepScheduler", "UniPCMultistepScheduler"})
+"""Solvers that divide by the distance of neighbouring timesteps, which rounding makes zero as steps near timesteps."""
 
 
 @dataclass(frozen=True)
@@ -52,42 +55,47 @@ FLOW: dict[SchedulerName, Sampler] = {
 class SamplerBook:
     """The samplers of one loaded checkpoint; `fresh` gives a new one, with no state, for each run."""
 
-    def __init__(self, original: Any, *, gives_sigmas: bool) -> None:
-        """`original` is the scheduler that the checkpoint was saved with.
-
-        `gives_sigmas` says that the pipeline hands the sampler its own sigmas (Flux does), which Heun's does not take.
-        """
-        self._class = type(original)
-        self._config = dict(original.config)
+    def __init__(self, pipe: Any) -> None:
+        """Of the scheduler that the pipeline was saved with."""
+        self._class = type(pipe.scheduler)
+        self._config = dict(pipe.scheduler.config)
         self._known = _alike(self._class.__name__, self._config)
-        if gives_sigmas or self._config.get("use_dynamic_shifting"):
-            self._known = {name: known for name, known in self._known.items() if known is not FLOW[_Name.HEUN]}
+        if self._is_flow and (not _lets_heun_choose(pipe) or self._config.get("use_dynamic_shifting")):
+            self._known.pop(_Name.HEUN)
 
     @property
     def names(self) -> tuple[SchedulerName, ...]:
         """What this checkpoint takes, `default` first."""
         return (_Name.DEFAULT, *self._known)
 
-    @property
-    def max_steps(self) -> int:
-        """More steps than this do not exist: one per trained timestep. Flows are continuous."""
-        return 2**31 if self._is_flow else int(self._config.get("num_train_timesteps", 1000))
+    def problem(self, params: TextToImageParams) -> str:
+        """Why the checkpoint cannot be sampled so, naming what it takes; empty when it can."""
+        if params.scheduler not in self.names:
+            allowed = ", ".join(name.value for name in self.names)
+            return f"The scheduler {params.scheduler.value} does not fit this checkpoint; it takes: {allowed}."
+        most = self._most_steps(params.scheduler)
+        if (params.num_inference_steps or 1) > most:
+            return f"The scheduler {params.scheduler.value} takes at most {most} steps with this checkpoint."
+        return ""
 
     def fresh(self, name: SchedulerName) -> Any:
-        """A new diffusers scheduler.
-
-        Raises:
-            InvalidInputError: the checkpoint cannot be sampled so; names what it takes.
-        """
+        """A new diffusers scheduler for a name in `names`."""
         if name is _Name.DEFAULT:
             return self._class.from_config(self._config)
-        if name not in self._known:
-            allowed = ", ".join(known.value for known in self.names)
-            raise InvalidInputError(f"The scheduler {name.value} does not fit this checkpoint; it takes: {allowed}.")
-        import diffusers
-
         known = self._known[name]
-        return getattr(diffusers, known.class_name).from_config(self._settings_for(known))
+        if name is _Name.LMS:
+            return fresh_lms(self._settings_for(known))
+        return _class_of(known).from_config(self._settings_for(known))
+
+    def _most_steps(self, name: SchedulerName) -> int:
+        """Steps beyond which there is no timestep left, or two that are the same. Flows are continuous."""
+        trained = self._config.get("num_train_timesteps")
+        if self._is_flow or trained is None:
+            return _ANY
+        class_name = self._class.__name__ if name is _Name.DEFAULT else self._known[name].class_name
+        if class_name in _DIVIDES_BY_STEP:
+            return int(trained) * 9 // 10
+        return int(trained) - int(self._config.get("steps_offset") or 0)
 
     @property
     def _is_flow(self) -> bool:
@@ -99,7 +107,15 @@ class SamplerBook:
         DDIM and DDPM clip x₀ to [-1, 1] unless told otherwise: right for pixels, wrong for latents, and a config saved
         from a sampler without that setting does not say.
         """
-        return {"clip_sample": False} | self._config | known.settings
+        if not self._is_flow:
+            return {"clip_sample": False} | self._config | known.settings
+        shift = {"shift": self._config["flow_shift"]} if "flow_shift" in self._config else {}
+        return shift | self._config | known.settings
+
+
+def _lets_heun_choose(pipe: Any) -> bool:
+    """Most flow pipelines hand the sampler sigmas of their own, which Heun's does not take; SD3 leaves them to it."""
+    return type(pipe).__name__.startswith("StableDiffusion3")
 
 
 def _alike(class_name: str, config: dict[str, Any]) -> dict[SchedulerName, Sampler]:
@@ -115,10 +131,16 @@ def _alike(class_name: str, config: dict[str, Any]) -> dict[SchedulerName, Sampl
 
 def _keeps(sampler: Sampler, config: dict[str, Any]) -> bool:
     """Whether the sampler can follow the process as trained; one that cannot would quietly make worse pictures."""
-    import diffusers
-
     if config.get("prediction_type") == "sample" and sampler.class_name == "PNDMScheduler":
         return False
     if not config.get("rescale_betas_zero_snr"):
         return True
-    return "rescale_betas_zero_snr" in inspect.signature(getattr(diffusers, sampler.class_name)).parameters
+    if sampler.settings.get("use_karras_sigmas"):
+        return False  # its ramp starts at the largest sigma, which is infinite at zero SNR
+    return "rescale_betas_zero_snr" in inspect.signature(_class_of(sampler)).parameters
+
+
+def _class_of(sampler: Sampler) -> Any:
+    import diffusers
+
+    return getattr(diffusers, sampler.class_name)

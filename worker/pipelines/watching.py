@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from worker.pipelines.base import Context, Item
-from worker.pipelines.calls import params_of
+from worker.pipelines.base import Context
+from worker.pipelines.calls import Row
 
 if TYPE_CHECKING:
     from worker.pipelines.previews import LatentPreviewer
@@ -16,18 +16,18 @@ class Watch:
     """One diffusers call as seen from its step callback."""
 
     def __init__(
-        self, items: Sequence[Item], context: Context, previewer: "LatentPreviewer", *, done_before: int, total: int
+        self, rows: Sequence[Row], context: Context, previewer: "LatentPreviewer", *, call_number: int, calls: int
     ) -> None:
-        """`done_before` of `total` steps were done in earlier calls of the same batch."""
+        """A batch may need several calls; progress is told over all of them."""
         self._context = context
         self._previewer = previewer
-        self._first = params_of(items[0])
+        self._first = rows[0].params
         self._steps = self._first.num_inference_steps or 1
         self._reported = 0
-        self._done_before = done_before
-        self._total = total
-        self.kept: list[tuple[Item, int]] = [(item, index) for item in items for index in range(self._first.num_images)]
-        """What each row of the batch is: an item and the index of its picture."""
+        self._done_before = call_number * self._steps
+        self._total = calls * self._steps
+        self.kept: Sequence[Row] = rows
+        """What each row of the batch is; at the end, those that are still wanted."""
 
     def keywords(self, arguments: frozenset[str]) -> dict[str, Any]:
         """The callback under the name that the class has for it; older classes know only `callback`."""
@@ -60,19 +60,19 @@ class Watch:
 
     def _show(self, latents: Tensor) -> None:
         """The first picture of every item that is still wanted."""
-        rows = [row for row, (item, index) in enumerate(self.kept) if index == 0 and not self._stopped(item)]
-        pixels = self._previewer(latents, rows, self._first)
+        places = [place for place, row in enumerate(self.kept) if row.index == 0 and not self._stopped(row)]
+        pixels = self._previewer(latents, places, self._first) if places else None
         if pixels is not None:
-            for row, picture in zip(rows, pixels, strict=True):
-                self._context.preview(self.kept[row][0].job_id, picture)
+            for place, picture in zip(places, pixels, strict=True):
+                self._context.preview(self.kept[place].item.job_id, picture)
 
     def _without_stopped(self, latents: Tensor) -> dict[str, Tensor]:
         """After the last step: let go of the rows that nobody wants, so that only the rest is decoded."""
-        wanted = [row for row, (item, _) in enumerate(self.kept) if not self._stopped(item)]
+        wanted = [place for place, row in enumerate(self.kept) if not self._stopped(row)]
         if not wanted or len(wanted) == len(self.kept) or len(latents) != len(self.kept):
             return {}
-        self.kept = [self.kept[row] for row in wanted]
+        self.kept = [self.kept[place] for place in wanted]
         return {"latents": latents[wanted]}
 
-    def _stopped(self, item: Item) -> bool:
-        return self._context.stopped(item.job_id)
+    def _stopped(self, row: Row) -> bool:
+        return self._context.stopped(row.item.job_id)
