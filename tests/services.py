@@ -3,7 +3,8 @@
     with running_services() as services:
         engine = create_engine(services.database_url)
 
-They end with the block, and also when the test process is killed: a helper process holds them and watches a pipe from here.
+They end with the block, and also when the test process is killed: a helper process holds them and watches a pipe from
+here.
 """
 
 import contextlib
@@ -58,9 +59,8 @@ class Services:
 def running_services(home: Path | None = None, *, unsafe: bool = True) -> Iterator[Services]:
     """Bring the three up, and down at the end.
 
-    Without ``home`` they get a fresh folder, removed at the end; that is what a session fixture wants.  As root, prefer it to pytest's
-    ``tmp_path``: Postgres then runs as another user, who may not enter pytest's private folders.
-    ``unsafe`` turns Postgres' fsync off.
+    Without ``home`` they get a fresh folder, removed at the end; that is what a session fixture wants.  So they do, as
+    root, when Postgres' own user may not enter ``home`` (pytest's ``tmp_path`` is private).  ``unsafe``: fsync off.
     """
     with contextlib.ExitStack() as stack:
         if home is None or not _reachable(home):

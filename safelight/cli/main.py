@@ -15,6 +15,7 @@ from safelight.cli import output
 
 # Each command's module and attribute: a function, or a Typer with commands of its own.  Help lists them in this order.
 COMMANDS = {
+    "demo": "safelight.cli.demo:demo",
     "up": "safelight.cli.up:up",
     "down": "safelight.cli.down:down",
     "status": "safelight.cli.status:status",

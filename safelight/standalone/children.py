@@ -13,6 +13,8 @@ from safelight.standalone.spec import API_RANK, SCHEDULER_RANK, WORKER_RANK, Kin
 READY_PATH = "/v1/health/ready"
 EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104  addresses that cannot be dialled, and what to dial instead
 
+# Longer than gunicorn's own graceful timeout.
+API_DRAIN_SECONDS = 20.0
 # Longer than SAFELIGHT_DRAIN_SECONDS plus Celery's own soft shutdown.
 WORKER_DRAIN_SECONDS = 45.0
 
@@ -58,6 +60,7 @@ def table(layout: Layout, application: Application) -> tuple[ProcessSpec, ...]:
             python("gunicorn", "-c", "python:api.gunicorn_conf", "api.wsgi:app"),
             needs=("migrate", "valkey"),
             probe=lambda: answers(application),
+            drain_seconds=API_DRAIN_SECONDS,
             stop_rank=API_RANK,
             ports={"api": application.port},
         ),

@@ -29,6 +29,9 @@ EXTERNAL = (
 DETACHED_OUTPUT = "up.log"
 LOOK_EVERY_SECONDS = 0.05
 
+# Nobody waits for these, and Python would complain about each when it forgets it.
+_detached: list[subprocess.Popen[bytes]] = []
+
 Table = Callable[[Layout, children.Application], Sequence[ProcessSpec]]
 
 
@@ -130,6 +133,7 @@ def detach(options: Options, argv: Sequence[str]) -> Ready:
         process = subprocess.Popen(
             [sys.executable, *argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
+    _detached.append(process)
     try:
         while process.poll() is None:
             state = states.load(layout)

@@ -17,7 +17,7 @@ from safelight.standalone import state as states
 from safelight.standalone.layout import Layout
 from safelight.standalone.process import MARKER
 
-GENTLE_SECONDS = 5.0
+GENTLE_SECONDS = 3.0
 POSTGRES_SECONDS = 20.0
 
 
@@ -40,7 +40,8 @@ def _left_behind(layout: Layout) -> Iterator[psutil.Process]:
         with contextlib.suppress(psutil.Error, OSError):
             founded = founders.get(os.getsid(process.pid))
             in_session = founded is not None and process.create_time() > founded - 1.0
-            if in_session or process.environ().get(MARKER) == home:
+            dying = process.status() == psutil.STATUS_ZOMBIE
+            if not dying and (in_session or process.environ().get(MARKER) == home):
                 yield process
 
 

@@ -55,6 +55,8 @@ def options(layout: Layout, secrets: Secrets, ports: Mapping[str, int]) -> dict[
         "master.electionTimeout": "1s",
         "master.heartbeatInterval": "100ms",
         "master.telemetry": "false",
+        # The time for other masters to notice that it leaves; there are none.
+        "volume.preStopSeconds": "0",
         "s3.config": str(layout.run / "seaweed-identities.json"),
         "s3.autoCreateBucket": "false",
         "s3.allowDeleteBucketNotEmpty": "false",
