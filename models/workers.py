@@ -59,6 +59,12 @@ def say_gone(session: Session, name: str) -> None:
     session.execute(delete(Worker).where(Worker.name == name))
 
 
+def forget_dead(session: Session) -> int:
+    """Delete the rows of workers that were not heard of for a day."""
+    dead = delete(Worker).where(Worker.seen_at < func.now() - seconds(FORGET_AFTER_HOURS * 3600.0))
+    return len(session.scalars(dead.returning(Worker.name)).all())
+
+
 def alive(session: Session, within_seconds: float, pool: Pool | None = None) -> list[Worker]:
     """Workers heard of within the last `within_seconds`."""
     query = select(Worker).where(Worker.seen_at > func.now() - seconds(within_seconds))

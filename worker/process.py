@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import InternalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models.jobs import claim, release_drained
@@ -125,10 +125,12 @@ class WorkerProcess:
         )
 
     def _rehearse(self) -> None:
-        """Open a connection and compile the claim, in a transaction that is rolled back."""
+        """Open a connection and compile the claim. Postgres refuses it in a read-only transaction: it takes no job."""
         try:
             with self.runner.sessions() as session:
+                session.execute(text("SET TRANSACTION READ ONLY"))
                 claim(session, pool=self.pool, owner=self.name, max_images=1, lease_seconds=1)
-                session.rollback()
+        except InternalError:
+            pass
         except SQLAlchemyError as error:
             log.warning("Postgres does not answer yet", error=type(error).__name__)

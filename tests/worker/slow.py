@@ -1,9 +1,8 @@
 """A pipeline family for tests: deterministic pictures, a sleep per step, and accidents that the prompt asks for.
 
-"a cat"        as fast as can be            "step 0.05"   sleeps that long in every step
-"oom 2"        no memory for more items     "oom slim 1"  nor for one, until slimmed once
-"invalid"      can never succeed            "raise"       an ordinary exception, once per run
-"missing"      makes no picture             "kill"        ends the process as a crash does
+`a cat` is as fast as can be, `step 0.05` sleeps that long in every step, `oom 2` has no memory for more items, `oom
+slim 1` nor for one until slimmed once, `invalid` can never succeed, `raise` raises an ordinary exception, `missing`
+makes no picture, `kill` ends the process as a crash does.
 """
 
 import os

@@ -1,15 +1,220 @@
 """Whole workers as processes: tickets, batches, crashes, outages and drains."""
 
-from models.jobs import CheckpointCard
-from models.states import JobState
+import os
+import signal
+import time
+from uuid import UUID
+
+import psutil
+import pytest
+import redis
+from sqlalchemy import func, select
+
+from models.artifacts import Artifact
+from models.events import JobEvent
+from models.jobs import Attempt, CheckpointCard, cancel
+from models.progress import ProgressBoard
+from models.queue import connect_redis
+from models.session import Sessions
+from models.states import AttemptOutcome, JobState
 from models.storage import Storage
 from tests.seeding import Seeder
-from tests.worker.conftest import Crew
+from tests.worker.conftest import Crew, until
+
+SHORT = {"SAFELIGHT_LEASE_SECONDS": "2", "SAFELIGHT_SWEEP_SECONDS": "0.3"}
 
 
-def test_a_job_runs_to_its_result(crew: Crew, seed: Seeder, slow_checkpoint: CheckpointCard, storage: Storage) -> None:
+def attempts_of(sessions: Sessions, job: UUID) -> list[Attempt]:
+    with sessions() as session:
+        return list(session.scalars(select(Attempt).where(Attempt.job_id == job).order_by(Attempt.number)))
+
+
+def events_of(sessions: Sessions, job: UUID) -> list[str]:
+    with sessions() as session:
+        return list(session.scalars(select(JobEvent.kind).where(JobEvent.job_id == job).order_by(JobEvent.id)))
+
+
+def stored(sessions: Sessions, storage: Storage, *jobs: UUID) -> int:
+    """How many artifacts the jobs have; every one of them must be in the bucket, whole."""
+    import hashlib
+
+    with sessions() as session:
+        found = session.scalars(select(Artifact).where(Artifact.job_id.in_(jobs))).all()
+    for artifact in found:
+        assert hashlib.sha256(storage.get(artifact.key)).hexdigest() == artifact.sha256
+    return len(found)
+
+
+def child_of(process: "object") -> psutil.Process:
+    """The pool child of a Celery worker: the process that has a courier."""
+    main = psutil.Process(process.pid)  # type: ignore[attr-defined]
+    return next(child for child in main.children() if courier_of(child) is not None)
+
+
+def courier_of(child: psutil.Process) -> psutil.Process | None:
+    return next((process for process in child.children() if "worker.courier" in process.cmdline()), None)
+
+
+def test_jobs_of_two_clients_run_together_and_their_pictures_are_stored(
+    crew: Crew, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard, storage: Storage
+) -> None:
+    """Given two jobs that waited before any worker ran, when one starts, then it finds them by itself."""
+    jobs = [seed.job(seed.client(), slow_checkpoint, params={"prompt": "a cat", "num_images": 2}) for _ in range(2)]
     crew.worker()
-    job = seed.job(seed.client(), slow_checkpoint)
+
+    assert crew.finish(*jobs) == [JobState.SUCCEEDED] * 2
+    assert stored(sessions, storage, *jobs) == 4
+    for job in jobs:
+        (attempt,) = attempts_of(sessions, job)
+        assert attempt.batch_jobs == 2
+        assert attempt.outcome is AttemptOutcome.SUCCEEDED
+        assert attempt.measures["batch_images"] == 4
+        assert events_of(sessions, job) == ["job.queued", "job.running", "job.succeeded"]
+
+
+def test_a_killed_workers_job_ends_once_on_another(
+    crew: Crew, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard, storage: Storage
+) -> None:
+    """Given a job in mid-run, when its worker is killed, then no orphan stays and a second worker ends it, once."""
+    first = crew.worker(**SHORT)
+    job = seed.job(seed.client(), slow_checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 10})
     crew.ticket()
+    until(lambda: crew.states(job) == [JobState.RUNNING], what="the start")
+    family = psutil.Process(first.pid).children(recursive=True)
+    assert any("worker.courier" in process.cmdline() for process in family)
+
+    os.kill(first.pid, signal.SIGKILL)
+    crew.sweeper(**SHORT)
+    crew.worker(**SHORT)
 
     assert crew.finish(job) == [JobState.SUCCEEDED]
+    assert [entry.outcome for entry in attempts_of(sessions, job)] == [AttemptOutcome.LOST, AttemptOutcome.SUCCEEDED]
+    assert stored(sessions, storage, job) == 1
+    assert events_of(sessions, job).count("job.succeeded") == 1
+    psutil.wait_procs(family, timeout=15)
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_flushed_redis_loses_no_job(crew: Crew, seed: Seeder, slow_checkpoint: CheckpointCard) -> None:
+    """Given queued jobs whose tickets are gone, when the sweeper comes by, then the worker is woken again."""
+    crew.worker()
+    client = seed.client()
+    job = seed.job(client, slow_checkpoint)
+    redis.Redis.from_url(crew.settings.redis_url).flushall()
+    assert crew.states(job) == [JobState.QUEUED]
+
+    crew.sweeper(**SHORT)
+
+    assert crew.finish(job) == [JobState.SUCCEEDED]
+
+
+def test_a_drained_worker_gives_back_what_it_cannot_finish(
+    crew: Crew, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard
+) -> None:
+    """Given a batch that takes longer than the grace, when SIGTERM comes, then its job is queued again at once."""
+    worker = crew.worker(SAFELIGHT_DRAIN_SECONDS="1")
+    (name,) = crew.names()
+    params = {"prompt": "step 0.1", "num_inference_steps": 100}
+    job = seed.job(seed.client(), seed_profile(seed, slow_checkpoint), params=params)
+    crew.ticket()
+    until(lambda: crew.states(job) == [JobState.RUNNING], what="the start")
+
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(15) == 0
+    assert crew.states(job) == [JobState.QUEUED]
+    (attempt,) = attempts_of(sessions, job)
+    assert attempt.outcome is AttemptOutcome.DRAINED
+    assert name not in crew.names()
+
+
+def test_a_drained_worker_finishes_what_is_nearly_done(
+    crew: Crew, seed: Seeder, slow_checkpoint: CheckpointCard
+) -> None:
+    worker = crew.worker()
+    job = seed.job(seed.client(), slow_checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 8})
+    later = seed.job(seed.client(), slow_checkpoint)
+    crew.ticket()
+    until(lambda: crew.states(job) == [JobState.RUNNING], what="the start")
+
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(15) == 0
+    assert crew.states(job, later) == [JobState.SUCCEEDED, JobState.QUEUED]
+
+
+def test_a_cancel_takes_effect_within_about_a_step(
+    crew: Crew, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard
+) -> None:
+    """Given a long lease, when the client cancels, then the run ends long before the next heartbeat."""
+    crew.worker()
+    params = {"prompt": "step 0.05", "num_inference_steps": 150}
+    job = seed.job(seed.client(), slow_checkpoint, params=params)
+    crew.ticket()
+    board = ProgressBoard(connect_redis(crew.settings))
+    until(lambda: (board.get([job]).get(job) or _NOTHING).step >= 3, what="progress")
+
+    started = time.monotonic()
+    with sessions.begin() as session:
+        assert cancel(session, job)
+
+    assert crew.finish(job) == [JobState.CANCELED]
+    assert time.monotonic() - started < 1.0
+
+
+class _Nothing:
+    step = 0
+
+
+_NOTHING = _Nothing()
+
+
+def test_a_courier_killed_while_it_stores_publishes_once(
+    crew: Crew, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard, storage: Storage
+) -> None:
+    """Given a stopped courier that holds pictures, when it is killed, then the next one stores and publishes them."""
+    worker = crew.worker()
+    child = child_of(worker)
+    courier = courier_of(child)
+    assert courier is not None
+    courier.suspend()
+    jobs = [seed.job(seed.client(), slow_checkpoint) for _ in range(3)]
+    crew.ticket()
+    board = ProgressBoard(connect_redis(crew.settings))
+    until(lambda: all(entry.phase == "storing" for entry in board.get(jobs).values()) and board.get(jobs))
+
+    courier.kill()
+
+    assert crew.finish(*jobs) == [JobState.SUCCEEDED] * 3
+    assert stored(sessions, storage, *jobs) == 3
+    with sessions() as session:
+        count = session.scalar(select(func.count()).where(JobEvent.kind == "job.succeeded"))
+    assert count == 3
+
+
+def test_a_job_that_kills_its_worker_fails_at_the_cap(
+    crew: Crew, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard
+) -> None:
+    """Given a job that crashes the child each time, when the cap is reached, then it fails and another job lives."""
+    crew.worker(SAFELIGHT_LEASE_SECONDS="3")
+    crew.sweeper(SAFELIGHT_LEASE_SECONDS="3", SAFELIGHT_SWEEP_SECONDS="0.2", SAFELIGHT_MAX_CRASHES="1")
+    bad = seed.job(seed.client(), slow_checkpoint, params={"prompt": "kill"})
+    crew.ticket()
+
+    assert crew.finish(bad) == [JobState.FAILED]
+    assert seed.read(bad).error_code == "worker_lost"
+    good = seed.job(seed.client(), slow_checkpoint)
+    crew.ticket()
+    assert crew.finish(good) == [JobState.SUCCEEDED]
+
+
+@pytest.mark.parametrize("module", ["worker.app", "worker.sweeper", "worker.courier.__main__"])
+def test_the_light_processes_import_no_torch(crew: Crew, module: str) -> None:
+    process = crew.start("-c", f"import sys, {module}; sys.exit('torch' in sys.modules)")
+    assert process.wait(30) == 0
+
+
+def seed_profile(seed: Seeder, checkpoint: CheckpointCard) -> CheckpointCard:
+    """The card as it is; the profile allows enough steps."""
+    assert checkpoint.profile.max_steps >= 100
+    return checkpoint

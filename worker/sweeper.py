@@ -1,0 +1,155 @@
+"""`python -m worker.sweeper`, the scheduler: finds what was lost, every few seconds. Two or more may run.
+
+A duty that fails does not stop the others. After it (re)connected to Postgres, leases are not reaped for one full
+lease: while Postgres was away, no worker could extend its own.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from types import FrameType
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from models.log import configure_logging
+from models.queue import connect_redis, make_celery
+from models.session import make_engine, make_sessions
+from models.settings import Settings, get_settings
+from models.storage import Storage
+from worker import duties
+from worker.duties import Sweep
+
+HOUR = 3600.0
+MINUTE = 60.0
+NAP_SECONDS = 0.1
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Duty:
+    """Something to do every so often; 0 means with every sweep."""
+
+    name: str
+    run: Callable[[Sweep], int]
+    every_seconds: float = 0.0
+    needs_steady_postgres: bool = False
+    """Only after Postgres has been there for a full lease."""
+
+
+DUTIES: tuple[Duty, ...] = (
+    Duty("reap", duties.reap, needs_steady_postgres=True),
+    Duty("expire", duties.expire),
+    Duty("send_tickets", duties.send_tickets),
+    Duty("delete_results", duties.delete_results, MINUTE),
+    Duty("delete_uploads", duties.delete_uploads, MINUTE),
+    Duty("forget_keys", duties.forget_keys, MINUTE),
+    Duty("forget_workers", duties.forget_workers, HOUR),
+    Duty("collect_garbage", duties.collect_garbage, HOUR),
+)
+
+
+@dataclass
+class Sweeper:
+    """Does each duty when it is due, until `stop`."""
+
+    sweep: Sweep
+    duties: tuple[Duty, ...] = DUTIES
+    clock: Callable[[], float] = time.monotonic
+    stopping: bool = False
+    _due: dict[str, float] = field(default_factory=dict)
+    _postgres_started: str | None = None
+    _steady_since: float | None = None
+
+    def run(self) -> None:
+        """Sweep until stopped."""
+        while not self.stopping:
+            self.sweep_once()
+            self._nap(self.sweep.settings.sweep_seconds)
+
+    def sweep_once(self) -> None:
+        """Everything that is due now."""
+        self._look_at_postgres()
+        for duty in self.duties:
+            if self.stopping:
+                return
+            if self.clock() < self._due.get(duty.name, 0.0) or (duty.needs_steady_postgres and not self.steady):
+                continue
+            self._due[duty.name] = self.clock() + duty.every_seconds
+            self._do(duty)
+
+    @property
+    def steady(self) -> bool:
+        """Whether Postgres has answered for a full lease, so that every living worker has extended its leases."""
+        lease = self.sweep.settings.lease_seconds
+        return self._steady_since is not None and self.clock() - self._steady_since >= lease
+
+    def heard(self, _number: int, _frame: FrameType | None) -> None:
+        """As a signal handler."""
+        self.stopping = True
+
+    def _do(self, duty: Duty) -> None:
+        try:
+            count = duty.run(self.sweep)
+        except DBAPIError as error:
+            log.warning("Postgres failed a duty", duty=duty.name, error=type(error).__name__)
+            if error.connection_invalidated:
+                self._steady_since = None
+        except Exception as error:  # noqa: BLE001  # the other duties go on
+            log.warning("a duty failed", duty=duty.name, error=type(error).__name__, detail=str(error)[:200])
+        else:
+            if count:
+                log.info("swept", duty=duty.name, count=count)
+
+    def _look_at_postgres(self) -> None:
+        """Notice that Postgres is away, came back, or was started anew between two sweeps."""
+        try:
+            with self.sweep.sessions() as session:
+                started = str(session.scalars(text("SELECT pg_postmaster_start_time()")).one())
+        except DBAPIError as error:
+            log.warning("Postgres does not answer", error=type(error).__name__)
+            self._steady_since = None
+            return
+        if started != self._postgres_started or self._steady_since is None:
+            self._postgres_started = started
+            self._steady_since = self.clock()
+
+    def _nap(self, seconds: float) -> None:
+        end = self.clock() + seconds
+        while not self.stopping and (rest := end - self.clock()) > 0:
+            time.sleep(min(rest, NAP_SECONDS))
+
+
+def make_sweeper(settings: Settings) -> Sweeper:
+    """A sweeper on the services of these settings."""
+    engine = make_engine(settings, application="sweeper", pool_size=1)
+    sweep = Sweep(
+        settings=settings,
+        sessions=make_sessions(engine),
+        storage=Storage(settings),
+        redis=connect_redis(settings),
+        celery=make_celery(settings, worker=False),
+    )
+    sweeper = Sweeper(sweep)
+    sweeper.sweep = replace(sweep, stopping=lambda: sweeper.stopping)
+    return sweeper
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT."""
+    settings = get_settings()
+    configure_logging(settings, process="sweeper")
+    sweeper = make_sweeper(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, sweeper.heard)
+    log.info("sweeper is up", every_seconds=settings.sweep_seconds)
+    sweeper.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
