@@ -96,7 +96,7 @@ def _find(text: str) -> Principal | None:
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
     def ask() -> Principal:
-        with get_services().sessions() as session:
+        with get_services().reader() as session:
             found = authenticate(session, text)
         if found is None:
             raise LookupError

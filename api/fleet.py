@@ -10,7 +10,7 @@ def live_workers(services: Services) -> dict[Pool, int]:
 
     def count() -> dict[Pool, int]:
         found = dict.fromkeys(Pool, 0)
-        with services.sessions() as session:
+        with services.reader() as session:
             for worker in alive(session, services.settings.lease_seconds):
                 found[worker.pool] += 1
         return found

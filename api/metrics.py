@@ -38,7 +38,7 @@ class ServicesCollector(Collector):
         tickets.add_metric([], services.tickets.failures)
         yield tickets
         try:
-            with services.sessions() as session:
+            with services.reader() as session:
                 depths = queue_depths(session)
             workers = live_workers(services)
         except SQLAlchemyError as error:

@@ -58,6 +58,7 @@ class Services:
         self.decoders = Slots(max(1, settings.api_threads // 16))
         self._engine = Lazy(lambda: make_engine(settings, application="api"))
         self._sessions = Lazy(lambda: make_sessions(self._engine.get()))
+        self._reader = Lazy(lambda: make_sessions(self.engine.execution_options(isolation_level="AUTOCOMMIT")))
         self._storage = Lazy(lambda: Storage(settings))
         self._redis = Lazy(lambda: GuardedRedis(hasty_redis(settings.redis_url)))
         self._board = Lazy(lambda: ProgressBoard(cast(Any, self._redis.get())))
@@ -73,6 +74,11 @@ class Services:
     def sessions(self) -> Sessions:
         """`with services.sessions.begin() as session:` is one transaction."""
         return self._sessions.get()
+
+    @property
+    def reader(self) -> Sessions:
+        """Sessions in which each statement stands alone: reads without the trips of BEGIN and ROLLBACK."""
+        return self._reader.get()
 
     @property
     def storage(self) -> Storage:

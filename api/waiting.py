@@ -62,6 +62,6 @@ def peer_is_gone(peer: socket.socket) -> bool:
 
 
 def _is_final(services: Services, job_id: UUID) -> bool:
-    with services.sessions() as session:
+    with services.reader() as session:
         state = get_states(session, [job_id]).get(job_id)
     return state is None or state in FINAL_STATES

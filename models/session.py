@@ -3,21 +3,25 @@
 Application code takes a `sessionmaker`; `with sessions.begin() as session:` is one transaction.
 """
 
-from sqlalchemy import Engine, create_engine
+import time
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
 
 from models.settings import Settings
 
 Sessions = sessionmaker[Session]
+PING_AFTER_IDLE_SECONDS = 1.0
 
 
 def make_engine(settings: Settings, *, application: str, pool_size: int | None = None) -> Engine:
     """An engine whose sessions carry statement, lock and idle timeouts. `application` shows in pg_stat_activity."""
-    return create_engine(
+    engine = create_engine(
         settings.database_url,
         pool_size=pool_size or settings.database_pool_size,
         max_overflow=settings.database_pool_size,
-        pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={
             "application_name": f"safelight {application}",
@@ -31,6 +35,27 @@ def make_engine(settings: Settings, *, application: str, pool_size: int | None =
             "tcp_user_timeout": 25_000,
         },
     )
+    _ping_when_idle(engine)
+    return engine
+
+
+def _ping_when_idle(engine: Engine) -> None:
+    """Try a connection before it is used again, unless it was used a moment ago: pinging each time costs a trip."""
+
+    def left(_connection: object, record: Any) -> None:
+        record.info["left_at"] = time.monotonic()
+
+    def taken(connection: Any, record: Any, _proxy: object) -> None:
+        left_at = record.info.get("left_at")
+        if left_at is None or time.monotonic() - left_at < PING_AFTER_IDLE_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError("closed while idle") from error  # the pool makes a new one
+
+    event.listen(engine, "checkin", left)
+    event.listen(engine, "checkout", taken)
 
 
 def session_options(settings: Settings) -> str:

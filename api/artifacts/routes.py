@@ -23,7 +23,7 @@ room = Room("artifacts", "The pictures that jobs made.")
 @room.endpoint("get", "/artifacts/<uuid:artifact_id>", access=Access.READ, answers={200: ArtifactDetail})
 def get_artifact(path: ArtifactPath) -> Answer:
     """Read what is known of a picture."""
-    with get_services().sessions() as session:
+    with get_services().reader() as session:
         artifact = _visible(session, path.artifact_id)
     view = artifact_view(artifact)
     return Answer(ArtifactDetail(**dict(view), job_id=artifact.job_id, created_at=artifact.created_at))
@@ -33,7 +33,7 @@ def get_artifact(path: ArtifactPath) -> Answer:
 def get_artifact_content(path: ArtifactPath) -> Response:
     """Fetch a picture: redirects to a URL that is signed for a few minutes."""
     services = get_services()
-    with services.sessions() as session:
+    with services.reader() as session:
         artifact = _visible(session, path.artifact_id)
     response: Response = redirect(presigned(services, artifact))  # type: ignore[assignment]
     response.headers["Cache-Control"] = "no-store"

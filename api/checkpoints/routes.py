@@ -27,7 +27,7 @@ room = Room("checkpoints", "The weights that jobs run on.")
 @room.endpoint("get", "/checkpoints", access=Access.READ, answers={200: CheckpointList})
 def list_checkpoints_(query: CheckpointQuery) -> Answer:
     """List the enabled checkpoints."""
-    with get_services().sessions() as session:
+    with get_services().reader() as session:
         rows = list_checkpoints(session, query.task)
     return Answer(CheckpointList(items=[_view(row) for row in rows]))
 
@@ -35,7 +35,7 @@ def list_checkpoints_(query: CheckpointQuery) -> Answer:
 @room.endpoint("get", "/checkpoints/<name>", access=Access.READ, answers={200: CheckpointView})
 def get_checkpoint(path: CheckpointPath) -> Answer:
     """Read a checkpoint."""
-    with get_services().sessions() as session:
+    with get_services().reader() as session:
         row = session.scalars(select(Checkpoint).where(Checkpoint.name == path.name, Checkpoint.enabled)).one_or_none()
     if row is None:
         raise NotFoundError.of("checkpoint", path.name)

@@ -34,7 +34,7 @@ room = Room("events", "What happens to a job, as it happens.")
 def stream_events(path: JobPath, header: EventHeaders) -> Response:
     """Stream a job's events until it ends."""
     services = get_services()
-    with services.sessions() as session:
+    with services.reader() as session:
         state = visible_job(session, path.job_id).state
     after_id = _event_id(header.last_event_id)
     if after_id and state in FINAL_STATES and has_ended_before(services, path.job_id, after_id):

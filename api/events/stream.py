@@ -94,5 +94,5 @@ def progress_frame(progress: Progress) -> str:
 
 
 def _read(services: Services, job_id: UUID, after_id: int) -> list[JobEvent]:
-    with services.sessions() as session:
+    with services.reader() as session:
         return since(session, job_id, after_id, BATCH)

@@ -32,7 +32,7 @@ def add_result_routes(room: Room) -> None:
 def get_result(path: JobPath) -> Answer | Response:
     """The picture of a job: a redirect to it, or the list when there are several."""
     services = get_services()
-    with services.sessions() as session:
+    with services.reader() as session:
         job = visible_job(session, path.job_id, whole=True)
     _check_result(job)
     if len(job.artifacts) > 1:
@@ -43,7 +43,7 @@ def get_result(path: JobPath) -> Answer | Response:
 def get_preview(path: JobPath) -> Response:
     """The newest preview of a running job."""
     services = get_services()
-    with services.sessions() as session:
+    with services.reader() as session:
         visible_job(session, path.job_id)
     picture = services.board.preview(path.job_id)
     if picture is None:

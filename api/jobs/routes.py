@@ -59,7 +59,7 @@ def submit_job(body: JobRequest, query: SubmitQuery, header: SubmitHeaders) -> A
 def list_jobs_(query: ListQuery) -> Answer:
     """List jobs, newest first."""
     services = get_services()
-    with services.sessions() as session:
+    with services.reader() as session:
         wanted = JobFilter(
             client_id=visible_client(),
             states=frozenset(query.state or ()),
@@ -86,11 +86,11 @@ def get_job(path: JobPath, query: WaitQuery, header: WaitHeaders) -> Answer:
     seconds = wanted_seconds(header.prefer, query.wait, services.settings.max_wait_seconds)
     headers = {}
     if seconds > 0:
-        with services.sessions() as session:
+        with services.reader() as session:
             waits = visible_job(session, path.job_id).state not in FINAL_STATES
         if not waits or wait_until_final(services, path.job_id, seconds):
             headers = {"Preference-Applied": f"wait={seconds}"}
-    with services.sessions() as session:
+    with services.reader() as session:
         job = visible_job(session, path.job_id, whole=True)
         return Answer(job_detail(services, session, job), headers=headers)
 
@@ -103,7 +103,7 @@ def cancel_job(path: JobPath) -> Answer:
         job = changeable_job(session, path.job_id)
         if job.state not in CANCELABLE_STATES or not cancel(session, job.id):
             raise ConflictError(f"The job is {job.state.value}; it ended already.", state=job.state.value)
-    with services.sessions() as session:
+    with services.reader() as session:
         return Answer(job_detail(services, session, visible_job(session, path.job_id, whole=True)))
 
 
@@ -113,7 +113,7 @@ def cancel_job(path: JobPath) -> Answer:
 def retry_job(path: JobPath, header: RepeatHeaders) -> Answer:
     """Submit a job that ended without a result once more, with the same params, as a new job."""
     services = get_services()
-    with services.sessions() as session:
+    with services.reader() as session:
         job = changeable_job(session, path.job_id, whole=True)
         if job.state not in RETRYABLE_STATES:
             raise ConflictError(f"The job is {job.state.value}; clone it instead.", state=job.state.value)
@@ -125,7 +125,7 @@ def retry_job(path: JobPath, header: RepeatHeaders) -> Answer:
 def clone_job(path: JobPath, body: CloneRequest, header: RepeatHeaders) -> Answer:
     """Submit a job like this one, with changes, as a new job of yours."""
     services = get_services()
-    with services.sessions() as session:
+    with services.reader() as session:
         job = visible_job(session, path.job_id, whole=True)
     key, digest = _idempotency(header.idempotency_key, {"clone": str(job.id)})
     return _placed(services, repeat_body(job, body), Origin(principal().client_id, key, digest, job.id), None)
@@ -155,7 +155,7 @@ def _placed(services: Services, body: JobBody, origin: Origin, prefer: str | Non
     seconds = wanted_seconds(prefer, None, services.settings.max_wait_seconds)
     if seconds > 0:
         if view.state not in FINAL_STATES and wait_until_final(services, submitted.job_id, seconds):
-            with services.sessions() as session:
+            with services.reader() as session:
                 view = job_detail(services, session, visible_job(session, submitted.job_id, whole=True))
             headers["Preference-Applied"] = f"wait={seconds}"
         elif view.state in FINAL_STATES:

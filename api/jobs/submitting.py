@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from api.auth import principal
 from api.fleet import live_workers
 from api.jobs.schemas import JOB_BODIES, CheckpointRef, CloneRequest, JobBody, JobView, PriceView
@@ -12,10 +14,11 @@ from api.jobs.views import LANES, checkpoint_ref, eta_seconds, job_view, queue_v
 from api.reading import validated
 from api.services import Services
 from models.checkpoints import find_for_task
-from models.errors import FieldError, ValidationFailedError
+from models.errors import FieldError, NotFoundError, ValidationFailedError
 from models.jobs import CheckpointCard, Job, Submission, Submitted, batch_key, submit
 from models.jobs.queries import Place, get_job
 from models.params import TaskParams
+from models.states import LANE_RANKS, JobState
 
 SECONDS_PER_DAY = 86_400
 
@@ -34,7 +37,7 @@ def load_card(services: Services, task: str, name: str | None) -> CheckpointCard
     """The checkpoint that will run it, as of at most a second ago."""
 
     def load() -> CheckpointCard:
-        with services.sessions() as session:
+        with services.reader() as session:
             row = find_for_task(session, task, name)
             return CheckpointCard(
                 row.id, row.name, row.family, row.revision, row.pool, row.profile, row.seconds_per_step
@@ -75,19 +78,49 @@ def prepare(services: Services, body: JobBody, origin: Origin) -> tuple[Checkpoi
 def place(services: Services, body: JobBody, origin: Origin) -> tuple[Submitted, JobView]:
     """Submit, wake a worker, and read the job back with its place in the queue."""
     card, wanted = prepare(services, body, origin)
-    submitted = submit(services.sessions, wanted)
+    # One statement needs no transaction round it, but for a key that may turn out to be taken: that one rolls back.
+    sessions = services.reader if wanted.idempotency_key is None else services.sessions
+    submitted = submit(sessions, wanted)
     if not submitted.replayed:
         services.tickets.send(card.pool, submitted.job_id)
-    with services.sessions() as session:
-        job = get_job(session, submitted.job_id, None, whole=submitted.replayed)
-        if job is None:  # deleted since, by a client that retries what it deletes
-            raise ValidationFailedError([FieldError("/Idempotency-Key", "gone", "The job of this key was deleted.")])
+    with services.reader() as session:
         if submitted.replayed:
-            queue = queue_view(services, session, job, job.checkpoint.seconds_per_step)
-            return submitted, job_view(job, checkpoint_ref(job.checkpoint), artifacts=job.artifacts, queue=queue)
+            return submitted, _replayed_view(services, session, submitted.job_id)
+        job = _as_row(wanted, submitted)
         queue = queue_view(services, session, job, card.seconds_per_step)
-        ref = CheckpointRef.model_construct(name=card.name, revision=card.revision)
-        return submitted, job_view(job, ref, artifacts=[], queue=queue)
+    ref = CheckpointRef.model_construct(name=card.name, revision=card.revision)
+    return submitted, job_view(job, ref, artifacts=[], queue=queue)
+
+
+def _replayed_view(services: Services, session: Session, job_id: UUID) -> JobView:
+    job = get_job(session, job_id, None)
+    if job is None:  # deleted since it was found
+        raise NotFoundError.of("job", job_id)
+    queue = queue_view(services, session, job, job.checkpoint.seconds_per_step)
+    return job_view(job, checkpoint_ref(job.checkpoint), artifacts=job.artifacts, queue=queue)
+
+
+def _as_row(wanted: Submission, submitted: Submitted) -> Job:
+    """The new job's row, from what was sent and what came back; it is in no session."""
+    return Job(
+        id=submitted.job_id,
+        client_id=wanted.client_id,
+        state=JobState.QUEUED,
+        task=wanted.task,
+        pool=wanted.pool,
+        params=wanted.params.model_dump(mode="json"),
+        tag=wanted.tag,
+        lane=LANE_RANKS[wanted.lane],
+        priority=wanted.priority,
+        start_tag=submitted.start_tag,
+        cost=wanted.cost,
+        reproducible=wanted.reproducible,
+        attempt=0,
+        cancel_requested=False,
+        source_job_id=wanted.source_job_id,
+        created_at=submitted.created_at,
+        deadline_at=submitted.deadline_at,
+    )
 
 
 def price(services: Services, body: JobBody) -> PriceView:

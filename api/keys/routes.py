@@ -22,7 +22,7 @@ room = Room("keys", "API keys and whose they are.")
 def get_me() -> Answer:
     """Read whose key this is."""
     who = principal()
-    with get_services().sessions() as session:
+    with get_services().reader() as session:
         client = session.get_one(Client, who.client_id)
     return Answer(
         MeView(
@@ -40,7 +40,7 @@ def get_me() -> Answer:
 def list_keys() -> Answer:
     """List every key, newest first."""
     query = select(ApiKey, Client.name).join(Client, Client.id == ApiKey.client_id)
-    with get_services().sessions() as session:
+    with get_services().reader() as session:
         rows = session.execute(query.order_by(ApiKey.created_at.desc(), ApiKey.id).limit(LIST_LIMIT)).all()
     return Answer(KeyList(items=[_view(key, client) for key, client in rows]))
 

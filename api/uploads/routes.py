@@ -74,7 +74,7 @@ def create_upload() -> Answer:
 @room.endpoint("get", "/uploads/<uuid:upload_id>", access=Access.READ, answers={200: UploadView})
 def get_upload(path: UploadPath) -> Answer:
     """Read what is known of an upload."""
-    with get_services().sessions() as session:
+    with get_services().reader() as session:
         return Answer(_view(_visible(session, path)))
 
 
@@ -82,7 +82,7 @@ def get_upload(path: UploadPath) -> Answer:
 def get_upload_content(path: UploadPath) -> Response:
     """Fetch an upload: redirects to a URL that is signed for a few minutes."""
     services = get_services()
-    with services.sessions() as session:
+    with services.reader() as session:
         row = _visible(session, path)
     url = services.storage.presigned_get(row.key, media_type=row.media_type, filename=f"{row.id}.png")
     response: Response = redirect(url)  # type: ignore[assignment]

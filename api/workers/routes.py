@@ -17,7 +17,7 @@ room = Room("workers", "Who works, and how much waits.")
 def list_workers() -> Answer:
     """List the workers that were heard of within one lease."""
     services = get_services()
-    with services.sessions() as session:
+    with services.reader() as session:
         rows = alive(session, services.settings.lease_seconds)
     items = [WorkerView.model_validate(row, from_attributes=True) for row in rows]
     return Answer(WorkerList(items=items))
@@ -27,7 +27,7 @@ def list_workers() -> Answer:
 def list_queues() -> Answer:
     """List how many jobs wait for each pool."""
     services = get_services()
-    with services.sessions() as session:
+    with services.reader() as session:
         depths = queue_depths(session, DEPTH_CAP)
     workers = live_workers(services)
     items = [

@@ -7,7 +7,7 @@ last. So one client's ten thousand jobs never starve another's one, and an idle 
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, desc, func, select, text, update
+from sqlalchemy import BindParameter, ColumnElement, desc, func, select, text, update
 from sqlalchemy.orm import Session
 
 from models.jobs.rows import FairClock, Job
@@ -25,7 +25,7 @@ def claimable() -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def virtual_time(pool: Pool) -> ColumnElement[Any]:
+def virtual_time(pool: Pool | BindParameter[Any]) -> ColumnElement[Any]:
     """The pool's clock as a scalar subquery."""
     found = select(FairClock.virtual_time).where(FairClock.pool == pool).scalar_subquery()
     return func.coalesce(found, 0.0)

@@ -5,10 +5,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, bindparam, func, select, text, tuple_, union_all
 from sqlalchemy.orm import Session, selectinload
 
 from models.checkpoints import Checkpoint
@@ -90,23 +91,37 @@ def list_jobs(session: Session, wanted: JobFilter, *, limit: int, cursor: str | 
 
 def place_in_queue(session: Session, job: Job) -> Place:
     """How many jobs will be claimed before this one, and their cost; only meaningful while it is queued."""
-    before = or_(
-        Job.lane < job.lane,
-        and_(Job.lane == job.lane, Job.priority > job.priority),
-        and_(Job.lane == job.lane, Job.priority == job.priority, Job.start_tag < job.start_tag),
-        and_(Job.lane == job.lane, Job.priority == job.priority, Job.start_tag == job.start_tag, Job.id < job.id),
+    found = session.execute(
+        _ahead(),
+        {"pool": job.pool, "lane": job.lane, "priority": job.priority, "start_tag": job.start_tag, "id": job.id},
+    ).one()
+    return Place(min(found.jobs, POSITION_CAP), int(found.cost), capped=found.jobs > POSITION_CAP)
+
+
+@lru_cache(maxsize=1)
+def _ahead() -> Select[int, int]:
+    """Count and cost of what comes before: one range of the claim's index for each way to come before.
+
+    A single OR would be a filter, and would read on to the end of the queue for a job near its head.
+    """
+    lane, priority = bindparam("lane", type_=Job.lane.type), bindparam("priority", type_=Job.priority.type)
+    here = tuple_(bindparam("start_tag", type_=Job.start_tag.type), bindparam("id", type_=Job.id.type))
+    ranges = (
+        (Job.lane < lane,),
+        (Job.lane == lane, Job.priority > priority),
+        (Job.lane == lane, Job.priority == priority, tuple_(Job.start_tag, Job.id) < here),
     )
-    ahead = (
+    parts = [
         select(Job.cost)
-        .where(Job.state == text("'queued'"), Job.pool == job.pool, before)
+        .where(Job.state == text("'queued'"), Job.pool == bindparam("pool", type_=Job.pool.type), *conditions)
         .order_by(*CLAIM_ORDER)
         .limit(POSITION_CAP + 1)
         .subquery()
-    )
-    count, cost = session.execute(
-        select(func.count(), func.coalesce(func.sum(ahead.c.cost), 0)).select_from(ahead)
-    ).one()
-    return Place(min(count, POSITION_CAP), int(cost), capped=count > POSITION_CAP)
+        .select()
+        for conditions in ranges
+    ]
+    ahead = union_all(*parts).limit(POSITION_CAP + 1).subquery()
+    return select(func.count().label("jobs"), func.coalesce(func.sum(ahead.c.cost), 0).label("cost")).select_from(ahead)
 
 
 def queue_depths(session: Session, cap: int = 10_000) -> dict[Pool, int]:

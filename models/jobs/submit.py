@@ -4,10 +4,12 @@ The ticket is sent by the caller after commit; that it may get lost is by design
 """
 
 from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, cast, func, insert, literal, select, update
+from sqlalchemy import Float, Select, bindparam, cast, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
@@ -23,14 +25,25 @@ from models.session import Sessions
 from models.states import LANE_RANKS, JobState
 
 QUOTA_RETRY_AFTER_SECONDS = 5
+_GIVEN = (
+    "client_id", "state", "task", "checkpoint_id", "pool", "params", "tag", "lane", "priority", "cost", "images",
+    "batch_key", "reproducible", "idempotency_key", "request_sha256", "source_job_id", "retention_seconds",
+)  # fmt: skip
+"""Columns that a submission gives as they are."""
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """The job's id, and whether an earlier request with the same Idempotency-Key had made it."""
+    """The job's id, and whether an earlier request with the same Idempotency-Key had made it.
+
+    Of a new job also what Postgres decided, so that it need not be read back.
+    """
 
     job_id: UUID
     replayed: bool
+    created_at: datetime | None = None
+    deadline_at: datetime | None = None
+    start_tag: float = 0.0
 
 
 def submit(sessions: Sessions, wanted: Submission) -> Submitted:
@@ -41,34 +54,40 @@ def submit(sessions: Sessions, wanted: Submission) -> Submitted:
         IdempotencyMismatchError: the key was used for another body.
     """
     with sessions() as session:
-        job_id = session.execute(_statement(wanted)).scalar_one_or_none()
-        if job_id is not None:
+        made = session.execute(_statement(), _values(wanted)).one_or_none()
+        if made is not None:
             session.commit()
-            return Submitted(job_id, replayed=False)
+            return Submitted(made.id, False, made.created_at, made.deadline_at, made.start_tag)
         # No row: the key is taken, or the quota is full. Either way nothing of this transaction stays.
         session.rollback()
         return _explain(session, wanted)
 
 
-def _statement(wanted: Submission) -> Select[UUID]:
-    """Lock and charge the client; insert the job if that passed; write the event if the job is new."""
-    share = wanted.cost / Client.weight
+@lru_cache(maxsize=1)
+def _statement() -> Select[Any]:
+    """Lock and charge the client; insert the job if that passed; write the event if the job is new.
+
+    Built once: making and caching a statement of this size costs more than sending it.
+    """
+    given = {name: bindparam(name, type_=Job.__table__.c[name].type) for name in _GIVEN}
+    share = given["cost"] / Client.weight
     charged = (
         update(Client)
-        .where(Client.id == wanted.client_id, Client.live_jobs < Client.max_live_jobs)
+        .where(Client.id == given["client_id"], Client.live_jobs < Client.max_live_jobs)
         .values(
             live_jobs=Client.live_jobs + 1,
-            finish_tag=func.greatest(Client.finish_tag, virtual_time(wanted.pool)) + share,
+            finish_tag=func.greatest(Client.finish_tag, virtual_time(given["pool"])) + share,
         )
         .returning((Client.finish_tag - share).label("start_tag"))
         .cte("charged")
     )
-    columns = _columns(wanted)
+    columns: dict[str, Any] = {name: cast(value, value.type) for name, value in given.items()}
+    columns["deadline_at"] = func.now() + seconds(cast(bindparam("deadline_seconds"), Float))
     job = (
         upsert(Job)
         .from_select([*columns, "start_tag"], select(*columns.values(), charged.c.start_tag))
         .on_conflict_do_nothing(index_elements=[Job.client_id, Job.idempotency_key])
-        .returning(Job.id)
+        .returning(Job.id, Job.created_at, Job.deadline_at, Job.start_tag)
         .cte("job")
     )
     event = (
@@ -76,12 +95,11 @@ def _statement(wanted: Submission) -> Select[UUID]:
         .from_select(["job_id", "kind", "data"], select(job.c.id, literal("job.queued"), cast(literal("{}"), JSONB)))
         .cte("event")
     )
-    return select(job.c.id).add_cte(event)
+    return select(job).add_cte(event)
 
 
-def _columns(wanted: Submission) -> dict[str, Any]:
-    table = Job.__table__.c
-    given: dict[str, Any] = {
+def _values(wanted: Submission) -> dict[str, Any]:
+    return {
         "client_id": wanted.client_id,
         "state": JobState.QUEUED,
         "task": wanted.task,
@@ -99,13 +117,8 @@ def _columns(wanted: Submission) -> dict[str, Any]:
         "request_sha256": wanted.request_sha256,
         "source_job_id": wanted.source_job_id,
         "retention_seconds": wanted.retention_seconds,
+        "deadline_seconds": wanted.deadline_seconds,
     }
-    columns: dict[str, Any] = {
-        name: cast(literal(value, table[name].type), table[name].type) for name, value in given.items()
-    }
-    if wanted.deadline_seconds is not None:
-        columns["deadline_at"] = func.now() + seconds(wanted.deadline_seconds)
-    return columns
 
 
 def _explain(session: Session, wanted: Submission) -> Submitted:
