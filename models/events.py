@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, Text, func, insert, select
+from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, BigKey, CreatedAt
@@ -37,8 +38,8 @@ def record(session: Session, job_ids: Iterable[UUID], kind: str, data: dict[str,
     if not rows:
         return
     session.execute(insert(JobEvent), rows)
-    for row in rows:
-        session.execute(select(func.pg_notify(CHANNEL, str(row["job_id"]))))
+    spoken_of = func.unnest(array([str(row["job_id"]) for row in rows], type_=Text)).column_valued("job_id")
+    session.execute(select(func.pg_notify(CHANNEL, spoken_of)))
 
 
 def since(session: Session, job_id: UUID, after_id: int, limit: int = 200) -> list[JobEvent]:
