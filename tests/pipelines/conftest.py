@@ -20,7 +20,7 @@ SIZE = 32
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The samplers of diffusers call np.array(tensor), which numpy 2 means to forbid; nothing of ours can change that."""
+    """Samplers of diffusers call np.array(tensor), which numpy 2 means to forbid; we cannot change that."""
     text = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
     config.addinivalue_line("filterwarnings", text)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from models.errors import CheckpointUnavailableError
+from worker.pipelines.encoders import load_encoders
 
 if TYPE_CHECKING:
     from worker.devices import Device
@@ -32,14 +33,19 @@ def open_folder(folder: Path, device: "Device", *, compiled: bool = False) -> An
     logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     index = _read_index(folder)
+    variant = _variant(folder)
+    left_out = _parts_left_out(index, folder)
+    wanted = {name: value for name, value in index.items() if name not in left_out}
     loader = AutoPipelineForText2Image if _has_text_to_image(index["_class_name"]) else DiffusionPipeline
     pipe = loader.from_pretrained(
         folder,
         local_files_only=True,
         use_safetensors=True,
         dtype=device.dtype,
+        variant=variant,
         trust_remote_code=False,
-        **_parts_left_out(index, folder),
+        **left_out,
+        **load_encoders(wanted, folder, device.dtype, variant),
     )
     pipe.set_progress_bar_config(disable=True)
     _check_whole(pipe)
@@ -89,6 +95,12 @@ def _parts_left_out(index: dict[str, Any], folder: Path) -> dict[str, Any]:
     if "XL" in index["_class_name"]:
         settings["add_watermarker"] = False  # else decided by what happens to be installed
     return settings
+
+
+def _variant(folder: Path) -> str | None:
+    """`fp16` for a folder that holds only the files of that variant, as half of the Hub's downloads do."""
+    names = [path.name for path in folder.glob("*/*.safetensors")]
+    return "fp16" if names and all(".fp16." in name for name in names) else None
 
 
 def _has_text_to_image(class_name: str) -> bool:
