@@ -71,7 +71,7 @@ def table(layout: Layout, application: Application) -> tuple[ProcessSpec, ...]:
 
 
 def _worker(queue: str, number: int, count: int) -> ProcessSpec:
-    argv = ("celery", "-A", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1", "-Q", queue)
+    argv = ("celery", "-q", "-A", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1", "-Q", queue)
     # Workers do not need to know one another; looking for each other costs a second at every start.
     quiet = ("--without-mingle", "--without-gossip")
     return ProcessSpec(

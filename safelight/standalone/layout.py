@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from safelight.standalone.errors import StandaloneError
+
 DEFAULT_HOME = Path(".safelight")
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -104,6 +106,13 @@ class Layout:
 
     def prepare(self) -> None:
         """Create the folders.  May be called any number of times."""
+        try:
+            self._create()
+        except OSError as error:
+            message = f"the home folder {self.home} cannot be used: {error.strerror}"
+            raise StandaloneError(message, remedy="give another --home, or run as the user who owns it") from error
+
+    def _create(self) -> None:
         for folder in (self.home, self.home / "data"):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(PASSABLE_FOLDER if os.geteuid() == 0 else PRIVATE_FOLDER)
@@ -116,10 +125,14 @@ class Layout:
 
     def load_secrets(self) -> Secrets:
         """The secrets of this home folder, generated on the first call."""
-        if not self.secrets_file.exists():
+        if not self.secrets_file.exists() and not self.postgres.exists():
             write_private(self.secrets_file, json.dumps(asdict(Secrets.generate()), indent=2) + "\n")
-        stored: Mapping[str, str] = json.loads(self.secrets_file.read_text())
-        return Secrets(**stored)
+        try:
+            stored: Mapping[str, str] = json.loads(self.secrets_file.read_text())
+            return Secrets(**stored)
+        except (OSError, ValueError, TypeError) as error:
+            message = f"{self.secrets_file} cannot be read, and the data beside it needs its passwords: {error}"
+            raise StandaloneError(message, remedy="restore that file, or start anew with another --home") from error
 
 
 def write_private(path: Path, text: str) -> None:

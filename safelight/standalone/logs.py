@@ -5,6 +5,7 @@ Children write JSON, or text in their own taste; here it becomes the same.
 ``2026-01-31T12:00:00.123Z WARNING gpu-1 checkpoint not found checkpoint=emoji``
 """
 
+import contextlib
 import datetime as dt
 import json
 import logging.handlers
@@ -94,12 +95,17 @@ def _json(raw: str) -> dict[str, Any] | None:
 
 def _structured(source: str, record: dict[str, Any]) -> Line:
     level = str(record.pop("level", "info")).upper()
-    at = str(record.pop("timestamp", now()))
+    at = _milliseconds(str(record.pop("timestamp", now())))
     text = str(record.pop("event", record.pop("message", "")))
     record.pop("process", None)  # the supervisor's name for it stands on every line
     extra = " ".join(f"{name}={value}" for name, value in record.items())
     whole = f"{text} {extra}".rstrip().replace("\n", "\n  | ")
     return Line(at, _ALIASES.get(level, level), source, whole)
+
+
+def _milliseconds(timestamp: str) -> str:
+    whole, point, fraction = timestamp.removesuffix("Z").partition(".")
+    return f"{whole}.{fraction[:3]:0<3}Z" if not point or fraction.isdigit() else timestamp
 
 
 @dataclass
@@ -138,7 +144,8 @@ class Journal:
         """Keep the line and pass it on."""
         self.tail.append(line.text)
         self._file.emit(logging.LogRecord("", LEVELS.get(line.level, 20), "", 0, str(line), None, None))
-        self.listener(line)
+        with contextlib.suppress(OSError):  # a terminal that went away must not stop the reading of the pipe
+            self.listener(line)
 
     def close(self) -> None:
         """Write what is left and close the file."""

@@ -109,6 +109,7 @@ class Managed:
         deadline = time.monotonic() + self.spec.ready_seconds
         while process.returncode is None and not self._stopping.is_set():
             if self.spec.kind is not Kind.TASK and await self._answers():
+                self.journal.note("INFO", f"ready after {time.time() - (self.started_at or 0.0):.1f} s")
                 self._move(Phase.READY)
                 self.ready.set()
                 return

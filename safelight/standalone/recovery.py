@@ -35,13 +35,14 @@ def _left_behind(layout: Layout) -> Iterator[psutil.Process]:
     founders = {process.pid: process.created for process in previous.processes if process.pid} if previous else {}
     home = str(layout.home)
     for process in psutil.process_iter():
-        if process.pid == os.getpid():
-            continue
         with contextlib.suppress(psutil.Error, OSError):
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
             founded = founders.get(os.getsid(process.pid))
             in_session = founded is not None and process.create_time() > founded - 1.0
-            dying = process.status() == psutil.STATUS_ZOMBIE
-            if not dying and (in_session or process.environ().get(MARKER) == home):
+            # Postgres' own children work in its data folder, and hold its memory when their parent was killed.
+            of_postgres = process.name() == "postgres" and process.cwd() == str(layout.postgres)
+            if in_session or of_postgres or process.environ().get(MARKER) == home:
                 yield process
 
 
@@ -51,8 +52,10 @@ def _end_postgres(folder: Path) -> list[str]:
         pid = int(pid_file.read_text().splitlines()[0])
         process = psutil.Process(pid)
         ours = str(folder) in process.cmdline()
-    except (OSError, ValueError, IndexError, psutil.Error):
+    except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
         ours = False
+    except psutil.AccessDenied:  # somebody runs under that number, and may be using the folder
+        return []
     if not ours:
         # Its number may have gone to another program, and then Postgres would refuse to start.
         pid_file.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """``down``: end the supervisor of a home folder, and whatever a supervisor that was killed has left behind."""
 
-import contextlib
 import os
 import signal
 import time
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field
 
 from safelight.standalone import recovery
 from safelight.standalone import state as states
+from safelight.standalone.errors import StandaloneError
 from safelight.standalone.layout import Layout
 
 LOOK_EVERY_SECONDS = 0.05
@@ -44,8 +44,13 @@ def bring_down(layout: Layout, *, timeout_seconds: float, now: bool = False) -> 
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    try:
         os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError as error:
+        message = f"Safelight (pid {pid}) belongs to another user"
+        raise StandaloneError(message, remedy="end it as that user, or as root") from error
 
 
 def _signal_again(layout: Layout, pid: int) -> None:

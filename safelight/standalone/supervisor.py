@@ -4,6 +4,7 @@ It is the only parent, and everything happens on one event loop in the main thre
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -62,7 +63,9 @@ class Supervisor:
         Raises the error of a process that could not be started; by then everything has been ended.
         """
         loop = asyncio.get_running_loop()
-        for number in STOP_SIGNALS:
+        # nohup has a hangup ignored, and means it.
+        heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in heeded:
             loop.add_signal_handler(number, self.request_stop)
         self._save()
         runs = {name: loop.create_task(self._run_one(managed), name=name) for name, managed in self.managed.items()}
@@ -70,7 +73,7 @@ class Supervisor:
             await self._until_told(runs)
         finally:
             await self._end(runs)
-            for number in STOP_SIGNALS:
+            for number in heeded:
                 loop.remove_signal_handler(number)
         if self._error is not None:
             raise self._error
@@ -154,4 +157,5 @@ class Supervisor:
             remedy=getattr(self._error, "remedy", None),
             processes=processes,
         )
-        states.save(self._layout, state)
+        with contextlib.suppress(OSError):  # a full disk must not end what runs; the state only informs
+            states.save(self._layout, state)

@@ -1,5 +1,6 @@
 """The one line format: what each kind of child writes, and what becomes of it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,8 @@ def test_text_gets_a_level(raw: str, level: str, text: str) -> None:
 
 
 def test_json_keeps_its_time_and_its_fields() -> None:
-    raw = '{"event": "claimed", "level": "warn", "timestamp": "2026-01-21T10:00:00Z", "job": 7, "process": "worker"}'
-    assert parse("gpu-1", raw) == Line("2026-01-21T10:00:00Z", "WARNING", "gpu-1", "claimed job=7")
+    record = {"event": "claimed", "level": "warn", "timestamp": "2026-01-21T10:00:00.123456Z", "job": 7, "process": "w"}
+    assert parse("gpu-1", json.dumps(record)) == Line("2026-01-21T10:00:00.123Z", "WARNING", "gpu-1", "claimed job=7")
 
 
 @pytest.mark.parametrize("raw", ["", "   ", "\x1b[0m"])
@@ -61,3 +62,13 @@ def test_lines_may_arrive_in_pieces(tmp_path: Path) -> None:
     assert [line.split(" ", 1)[1] for line in (tmp_path / "child.log").read_text().splitlines()] == [
         "INFO    child one", "INFO    child two", "INFO    child rest �",
     ]  # fmt: skip
+
+
+def test_a_terminal_that_went_away_stops_nothing(tmp_path: Path) -> None:
+    def gone(_line: Line) -> None:
+        raise BrokenPipeError
+
+    journal = Journal("child", tmp_path, gone)
+    journal.feed(b"INFO: one\nINFO: two\n")
+    journal.close()
+    assert len((tmp_path / "child.log").read_text().splitlines()) == 2
