@@ -30,7 +30,7 @@ def as_run_error(error: Exception, secrets: Iterable[str] = ()) -> RunError:
     if is_shortage(error):
         return OutOfMemoryError(f"{name}: {clean(str(error), secrets)}")
     # The stack without the message: that may quote what the client sent.
-    log.error("a pipeline failed", error=name, stack=traceback.format_tb(error.__traceback__))
+    log.error("a pipeline failed", error=name, stack="".join(traceback.format_tb(error.__traceback__)))
     return PipelineFailedError(f"{name}: {clean(str(error), secrets)}", corrupt=is_corrupting(error))
 
 

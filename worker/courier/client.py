@@ -122,9 +122,11 @@ class CourierClient:
                 self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pipesize=PIPE_BYTES
             )
             self._adopt(process)
-            for line in BufferedReader(cast(RawIOBase, process.stdout)):
-                self._settle(read_receipt(line))
+            with BufferedReader(cast(RawIOBase, process.stdout)) as receipts:
+                for line in receipts:
+                    self._settle(read_receipt(line))
             status = process.wait()
+            process.stdin.close()  # type: ignore[union-attr]  # PIPE was asked for
             if not self._closing:
                 log.error("the courier died", status=status)
                 time.sleep(RESTART_SECONDS)

@@ -51,6 +51,12 @@ class SignedPut:
         self._access_key = settings.s3_access_key_id.get_secret_value()
         self._secret = settings.s3_secret_access_key.get_secret_value()
         self._local = threading.local()
+        self._opened: list[http.client.HTTPConnection] = []
+
+    def close(self) -> None:
+        """Close what the threads left open, when none of them puts any more."""
+        for connection in self._opened:
+            connection.close()
 
     def __call__(self, key: str, body: bytes, media_type: str, sha256: str) -> None:
         """Put, once more on a fresh connection when the kept one had been closed.
@@ -66,10 +72,10 @@ class SignedPut:
                 try:
                     return self._send(kept, path, body, headers)
                 except (http.client.RemoteDisconnected, ConnectionError):
-                    kept.close()
+                    self._forget()
             return self._send(self._connect(), path, body, headers)
         except (http.client.HTTPException, OSError) as error:
-            self._local.connection = None
+            self._forget()
             raise StorageError(f"S3 did not take the request: {type(error).__name__}") from error
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -78,15 +84,22 @@ class SignedPut:
         connection.connect()
         connection.sock.settimeout(ANSWER_SECONDS)
         self._local.connection = connection
+        self._opened.append(connection)
         return connection
+
+    def _forget(self) -> None:
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._opened.remove(connection)
+            self._local.connection = None
 
     def _send(self, connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str]) -> None:
         connection.request("PUT", path, body, headers)
         answer = connection.getresponse()
         text = answer.read()
         if answer.status != http.client.OK:
-            connection.close()
-            self._local.connection = None
+            self._forget()
             raise StorageError(f"S3 did not take the request: {answer.status} {text[:200].decode(errors='replace')}")
 
     def _signed(self, path: str, sha256: str, now: datetime) -> dict[str, str]:

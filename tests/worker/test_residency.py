@@ -1,0 +1,164 @@
+"""Loading, evicting and verifying checkpoints."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from models.checkpoints import Source, scan_folder
+from models.errors import CheckpointUnavailableError, OutOfMemoryError
+from models.session import Sessions
+from models.settings import Settings
+from models.states import Pool
+from models.storage import Storage
+from tests.seeding import Seeder
+from tests.worker.slow import Slow, write_checkpoint
+from worker import checkpoint_files
+from worker.checkpoint_files import CheckpointStore
+from worker.devices import Device, open_device
+from worker.residency import Residency
+
+
+@pytest.fixture
+def device(settings: Settings) -> Device:
+    return open_device(settings, Pool.CPU)
+
+
+@pytest.fixture(autouse=True)
+def setups() -> Iterator[list[str]]:
+    Slow.setups.clear()
+    yield Slow.setups
+    Slow.setups.clear()
+
+
+def register(seed: Seeder, folder: Path, name: str, size_bytes: int = 100, **changes: Any) -> UUID:
+    write_checkpoint(folder / name, size_bytes)
+    given = {"family": "slow", "location": str(folder / name), "manifest": scan_folder(folder / name), **changes}
+    return seed.checkpoint(name, **given).id
+
+
+def residency(sessions: Sessions, settings: Settings, device: Device, budget_bytes: int = 250) -> Residency:
+    return Residency(sessions, CheckpointStore(settings), device, budget_bytes)
+
+
+def test_the_least_recently_used_goes_before_the_next_comes(
+    seed: Seeder, sessions: Sessions, settings: Settings, device: Device, tmp_path: Path, setups: list[str]
+) -> None:
+    """Given room for two, when a third is loaded, then the one that was used last stays."""
+    first, second, third = (register(seed, tmp_path, name) for name in ("first", "second", "third"))
+    loaded = residency(sessions, settings, device)
+    loaded.get(first)
+    loaded.get(second)
+    loaded.get(first)
+    assert setups == ["first", "second"]
+
+    loaded.get(third)
+
+    assert loaded.names == ["first", "third"]
+    assert loaded.used_bytes == 200
+
+
+def test_one_that_is_larger_than_the_budget_stays_alone(
+    seed: Seeder, sessions: Sessions, settings: Settings, device: Device, tmp_path: Path
+) -> None:
+    small, large = register(seed, tmp_path, "small"), register(seed, tmp_path, "large", 1000)
+    loaded = residency(sessions, settings, device)
+    loaded.get(small)
+    loaded.get(large)
+    assert loaded.names == ["large"]
+
+
+def test_a_shortage_while_loading_evicts_everything_and_tries_once_more(
+    seed: Seeder,
+    sessions: Sessions,
+    settings: Settings,
+    device: Device,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = register(seed, tmp_path, "first"), register(seed, tmp_path, "second")
+    loaded = residency(sessions, settings, device)
+    loaded.get(first)
+
+    def refuse(*_: Any) -> Slow:
+        if loaded.names:
+            raise MemoryError
+        return Slow(7)
+
+    monkeypatch.setattr(Slow, "setup", refuse)
+    assert loaded.get(second).size_bytes == 7
+    monkeypatch.setattr(Slow, "setup", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    loaded.evict_all()
+    with pytest.raises(OutOfMemoryError):
+        loaded.get(first)
+
+
+def test_a_file_that_is_not_what_was_registered_is_refused(
+    seed: Seeder, sessions: Sessions, settings: Settings, device: Device, tmp_path: Path
+) -> None:
+    checkpoint = register(seed, tmp_path, "tampered")
+    (tmp_path / "tampered" / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(CheckpointUnavailableError, match=r"model\.safetensors is not the one"):
+        residency(sessions, settings, device).get(checkpoint)
+    (tmp_path / "tampered" / "model.safetensors").unlink()
+    with pytest.raises(CheckpointUnavailableError, match="cannot be read"):
+        residency(sessions, settings, device).get(checkpoint)
+
+
+def test_files_are_hashed_once_until_they_change(
+    seed: Seeder,
+    sessions: Sessions,
+    settings: Settings,
+    device: Device,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashed: list[Path] = []
+    real = checkpoint_files.sha256_of
+    monkeypatch.setattr(checkpoint_files, "sha256_of", lambda path: hashed.append(path) or real(path))  # type: ignore[func-returns-value]
+    checkpoint = register(seed, tmp_path, "steady")
+    loaded = residency(sessions, settings, device)
+    for _ in range(2):
+        loaded.get(checkpoint)
+        loaded.evict_all()
+    assert len(hashed) == 1
+
+
+def test_an_s3_checkpoint_is_fetched_once(
+    seed: Seeder, sessions: Sessions, settings: Settings, device: Device, tmp_path: Path, storage: Storage
+) -> None:
+    folder = write_checkpoint(tmp_path / "remote")
+    storage.put("checkpoints/remote/model.safetensors", bytes(64), "application/octet-stream")
+    given = settings.model_copy(update={"checkpoint_cache": tmp_path / "cache"})
+    changes = {"source": Source.S3, "location": "checkpoints/remote", "manifest": scan_folder(folder)}
+    checkpoint = register(seed, tmp_path, "remote", 64, **changes)
+
+    residency(sessions, given, device).get(checkpoint)
+    storage.delete(["checkpoints/remote/model.safetensors"])
+    residency(sessions, given, device).get(checkpoint)
+
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_an_unknown_family_or_location_says_so(
+    seed: Seeder, sessions: Sessions, settings: Settings, device: Device, tmp_path: Path
+) -> None:
+    loaded = residency(sessions, settings, device)
+    with pytest.raises(CheckpointUnavailableError, match="no pipeline family"):
+        loaded.get(register(seed, tmp_path, "odd", family="nonsense"))
+    with pytest.raises(CheckpointUnavailableError, match="40 hex"):
+        loaded.get(register(seed, tmp_path, "hub", source=Source.HUB, location="somebody/something@main"))
+
+
+def test_a_manifest_cannot_lead_out_of_its_folder(
+    seed: Seeder, sessions: Sessions, settings: Settings, device: Device, tmp_path: Path
+) -> None:
+    from models.checkpoints import FileManifest
+
+    (tmp_path / "secret").write_text("x")
+    manifest = FileManifest({"../secret": {"sha256": "0", "size_bytes": 1}})
+    checkpoint = register(seed, tmp_path, "escaping", manifest=manifest)
+    with pytest.raises(CheckpointUnavailableError, match="out of its folder"):
+        residency(sessions, settings, device).get(checkpoint)
