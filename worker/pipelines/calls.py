@@ -94,6 +94,7 @@ class CallStyle:
             "num_inference_steps": first.num_inference_steps,
             "num_images_per_prompt": count,
             "generator": [generator_for(row.seed, row.index) for row in rows],
+            "clean_caption": False,  # would depend on whether ftfy and BeautifulSoup happen to be installed
             "output_type": "pt",
             "return_dict": False,
             self.guidance_argument: first.guidance_scale,

@@ -1,5 +1,6 @@
 """Opening a diffusers folder: checked first, read from this machine only, safetensors only, no code of its own."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,6 @@ def open_folder(folder: Path, device: "Device", *, compiled: bool = False) -> An
         CheckpointUnavailableError: the folder is no diffusers folder or asks for code that is not diffusers' own.
     """
     import transformers
-    from diffusers import AutoPipelineForText2Image, DiffusionPipeline
     from diffusers.utils import logging
 
     logging.disable_progress_bar()
@@ -36,8 +36,7 @@ def open_folder(folder: Path, device: "Device", *, compiled: bool = False) -> An
     variant = _variant(folder)
     left_out = _parts_left_out(index, folder)
     wanted = {name: value for name, value in index.items() if name not in left_out}
-    loader = AutoPipelineForText2Image if _has_text_to_image(index["_class_name"]) else DiffusionPipeline
-    pipe = loader.from_pretrained(
+    pipe = _loader(index["_class_name"]).from_pretrained(
         folder,
         local_files_only=True,
         use_safetensors=True,
@@ -48,6 +47,7 @@ def open_folder(folder: Path, device: "Device", *, compiled: bool = False) -> An
         **load_encoders(wanted, folder, device.dtype, variant),
     )
     pipe.set_progress_bar_config(disable=True)
+    _check_task(pipe)
     _check_whole(pipe)
     pipe.to(device.torch_device)
     _tune(pipe, device, compiled=compiled)
@@ -103,10 +103,28 @@ def _variant(folder: Path) -> str | None:
     return "fp16" if names and all(".fp16." in name for name in names) else None
 
 
-def _has_text_to_image(class_name: str) -> bool:
+def _loader(class_name: str) -> Any:
+    """The auto class where the folder's class, or its image-to-image sister, draws from text; else the plain."""
+    from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+    from diffusers.pipelines import auto_pipeline as auto
+
+    tables = (auto.AUTO_TEXT2IMAGE_PIPELINES_MAPPING, auto.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING)
+    keys = {key for table in tables for key, known in table.items() if known.__name__ == class_name}
+    return AutoPipelineForText2Image if keys & set(tables[0]) else DiffusionPipeline
+
+
+def _check_task(pipe: Any) -> None:
+    """Whether a prompt alone is enough for this class."""
+    arguments = inspect.signature(type(pipe).__call__).parameters
+    needs = {name for name in ("image", "mask_image", "control_image", "video") if name in arguments}
+    if "prompt" not in arguments or (needs and not isinstance(pipe, _text_to_image_classes())):
+        raise CheckpointUnavailableError(f"{type(pipe).__name__} does not make pictures from text alone.")
+
+
+def _text_to_image_classes() -> tuple[type, ...]:
     from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 
-    return any(known.__name__ == class_name for known in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values())
+    return tuple(AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values())
 
 
 def _check_whole(pipe: Any) -> None:
