@@ -23,6 +23,7 @@ def make_engine(settings: Settings, *, application: str, pool_size: int | None =
         pool_size=pool_size or settings.database_pool_size,
         max_overflow=settings.database_pool_size,
         pool_recycle=1800,
+        hide_parameters=True,  # an error's text goes to the log, and parameters hold prompts
         connect_args={
             "application_name": f"safelight {application}",
             "connect_timeout": 5,

@@ -3,6 +3,8 @@
 import contextlib
 from http import HTTPStatus
 
+from sqlalchemy import delete
+
 from api.auth import Access, principal, visible_client
 from api.jobs.access import changeable_job, visible_job
 from api.jobs.results import add_result_routes
@@ -28,7 +30,7 @@ from api.room import Answer, Room
 from api.services import Services, get_services
 from api.waiting import wait_until_final, wanted_seconds
 from models.errors import ConflictError, StorageError
-from models.jobs import cancel, request_digest
+from models.jobs import Job, cancel, request_digest
 from models.jobs.queries import JobFilter, list_jobs
 from models.states import CANCELABLE_STATES, FINAL_STATES, RETRYABLE_STATES, JobState
 
@@ -140,7 +142,7 @@ def delete_job(path: JobPath) -> Answer:
         if job.state not in FINAL_STATES:
             raise ConflictError(f"The job is {job.state.value}; cancel it first.", state=job.state.value)
         keys = [artifact.key for artifact in job.artifacts]
-        session.delete(job)
+        session.execute(delete(Job).where(Job.id == job.id).execution_options(synchronize_session=False))
     # What cannot be deleted now has no row any more: the sweeper collects it.
     with contextlib.suppress(StorageError):
         services.storage.delete(keys)

@@ -173,6 +173,6 @@ def _read_cursor(cursor: str) -> tuple[Any, Any]:
         created_at, job_id = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
         moment = datetime.fromisoformat(created_at)
         return moment.astimezone(UTC), UUID(job_id)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         wrong = FieldError("/cursor", "bad_cursor", "Not a cursor of this API; leave it out to start again.")
         raise ValidationFailedError([wrong]) from error

@@ -1,5 +1,6 @@
 """The application on the test's own services, and a caller that speaks for one key."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from PIL import Image
 from werkzeug.test import TestResponse
 
 from api.app import create_app
@@ -40,6 +42,9 @@ class Caller:
 
     def delete(self, path: str, **more: Any) -> TestResponse:
         return self("DELETE", path, **more)
+
+    def upload(self, data: bytes, *, part: str = "file", filename: str = "x.png") -> TestResponse:
+        return self.post("/v1/uploads", data={part: (io.BytesIO(data), filename)})
 
     def submit(self, **changes: Any) -> dict[str, Any]:
         """A queued job."""
@@ -92,3 +97,20 @@ def stranger(app: Flask, seed: Seeder) -> Caller:
     """Another client."""
     client_id = seed.client("stranger")
     return Caller(app, seed.key(client_id), client_id)
+
+
+@pytest.fixture
+def picture() -> bytes:
+    """A small PNG."""
+    body = io.BytesIO()
+    Image.new("RGB", (16, 16), "green").save(body, "PNG")
+    return body.getvalue()
+
+
+@pytest.fixture
+def small(app_settings: Settings, seed: Seeder) -> Iterator[Caller]:
+    """A caller of an application that takes uploads of at most 100 kB."""
+    app = create_app(app_settings.model_copy(update={"max_upload_bytes": 100_000}))
+    client_id = seed.client()
+    yield Caller(app, seed.key(client_id), client_id)
+    services_of(app).close()
