@@ -112,7 +112,8 @@ def draw(index: int, rng: np.random.Generator) -> Pixels:
     background = BACKGROUNDS[index]
     if background.rgb is None:
         return SCENES[background.english](rng)
-    return np.broadcast_to(np.array(background.rgb, np.float32) / 255, (SIDE, SIDE, 3)).copy()
+    colour: Pixels = np.asarray(np.array(background.rgb) / 255, dtype=np.float32)
+    return np.tile(colour, (SIDE, SIDE, 1))
 
 
 def border_colours(pictures: Pixels) -> Pixels:

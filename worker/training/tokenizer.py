@@ -19,7 +19,7 @@ from transformers import CLIPTokenizer
 from worker.training.captions import corpus
 
 ENGLISH_VOCABULARY: Final = 1400
-MAX_TOKENS: Final = 40
+MAX_TOKENS: Final = 32
 END: Final = "</w>"
 WORDS: Final = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 FIRST_CJK: Final = "\u2e80"
