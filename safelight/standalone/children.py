@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ def table(layout: Layout, application: Application) -> tuple[ProcessSpec, ...]:
             python("gunicorn", "-c", "python:api.gunicorn_conf", "api.wsgi:app"),
             needs=("migrate", "valkey"),
             probe=lambda: answers(application),
+            hurry_signal=signal.SIGQUIT,
             drain_seconds=API_DRAIN_SECONDS,
             stop_rank=API_RANK,
             ports={"api": application.port},
@@ -79,6 +81,7 @@ def _worker(queue: str, number: int, count: int) -> ProcessSpec:
         python(*argv, "-n", f"{queue}-{number}@%h", *quiet),
         needs=("migrate", "valkey"),
         environment=_device(number, count) if queue == "gpu" else {},
+        hurry_signal=signal.SIGQUIT,
         drain_seconds=WORKER_DRAIN_SECONDS,
         stop_rank=WORKER_RANK,
     )

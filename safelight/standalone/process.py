@@ -19,7 +19,7 @@ from safelight.standalone.spec import Kind, ProcessSpec
 #: In every child's environment, so that a later run recognises what an earlier one left behind.
 MARKER = "SAFELIGHT_SUPERVISED_HOME"
 PR_SET_PDEATHSIG = 1
-HURRIED_SECONDS = {Kind.SERVICE: 5.0, Kind.DAEMON: 1.0, Kind.TASK: 1.0}
+HURRIED_SECONDS = 5.0
 KEPT_FOR_SERVICES = ("PATH", "LANG", "TZ", "TMPDIR")
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -83,8 +83,10 @@ async def stop(process: asyncio.subprocess.Process, spec: ProcessSpec, hurry: as
         hurried = asyncio.ensure_future(hurry.wait())
         await asyncio.wait({gone, hurried}, timeout=spec.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
         if not gone.done():
-            # Even in a hurry it gets a moment: a service that is cut off has to recover at its next start.
-            await asyncio.wait({gone}, timeout=HURRIED_SECONDS[spec.kind])
+            # Even in a hurry it gets a moment: a worker to give its job back, a service to write what it must.
+            if spec.hurry_signal is not None:
+                process.send_signal(spec.hurry_signal)
+            await asyncio.wait({gone}, timeout=HURRIED_SECONDS)
         hurried.cancel()
         end_group(process.pid, signal.SIGKILL)
         await gone

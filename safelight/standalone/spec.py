@@ -58,6 +58,8 @@ class ProcessSpec:
     ready_text: str | None = None
     ready_seconds: float = 60.0
     stop_signal: signal.Signals = signal.SIGTERM
+    #: Told once the time is up, or a person is in a hurry; then it has a moment left.
+    hurry_signal: signal.Signals | None = None
     drain_seconds: float = 10.0
     #: Lower ranks stop first; equal ranks stop together.
     stop_rank: int = 0

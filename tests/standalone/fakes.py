@@ -45,8 +45,9 @@ def child(name: str, journal: Path, behaviour: str) -> int:
         note(journal, f"{name} {signal.Signals(number).name}")
         ended.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN if behaviour == "stubborn" else end)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        patient = behaviour == "stubborn" and number != signal.SIGQUIT
+        signal.signal(number, signal.SIG_IGN if patient else end)
     if behaviour == "clinging":  # gives its death signal away, as a program that changes its user does
         ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -97,7 +98,14 @@ def table(journal: Path, behaviours: dict[str, str]) -> launch.Table:
                 stop_rank=API_RANK,
                 ports={"api": application.port},
             ),
-            spec("gpu-1", "run", needs=("bootstrap",), ready_text=READY_TEXT, stop_rank=WORKER_RANK),
+            spec(
+                "gpu-1",
+                "run",
+                needs=("bootstrap",),
+                ready_text=READY_TEXT,
+                stop_rank=WORKER_RANK,
+                hurry_signal=signal.SIGQUIT,
+            ),
             spec("scheduler", "run", needs=("bootstrap",), ready_text=READY_TEXT, stop_rank=SCHEDULER_RANK),
         ]
 
