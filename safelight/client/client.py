@@ -8,9 +8,9 @@ from typing import Any, Self, TypeAlias, Unpack, overload
 from urllib.parse import quote
 
 from safelight.client import files
-from safelight.client.errors import ConflictError, JobFailedError, NotFoundError
+from safelight.client.errors import ConflictError, JobFailedError, NotFoundError, ServerError
 from safelight.client.requests import JobOptions, idempotency_headers, job_body
-from safelight.client.retry import RetryPolicy
+from safelight.client.retry import NO_RETRIES, RetryPolicy
 from safelight.client.stream import EventFollower
 from safelight.client.target import find_target
 from safelight.client.transport import Request, Transport
@@ -237,9 +237,12 @@ class Client:
         """One checkpoint."""
         return self._object(Request("GET", f"/checkpoints/{quote(name, safe='')}"))
 
-    def add_checkpoint(self, location: str, *, name: str | None = None, pool: str | None = None) -> Json:
-        """Register a folder that every worker can read.  Needs an operator's key."""
-        body = {"location": location, "name": name, "pool": pool}
+    def add_checkpoint(self, location: str, *, name: str | None = None, pool: str | None = None, **more: Any) -> Json:
+        """Register a folder that every worker can read.  Needs an operator's key.
+
+        `more` are the fields of the other sources, e.g. `source="hub"` with its `family`, `tasks` and `files`.
+        """
+        body = {"source": "local", "location": location, "name": name, "pool": pool, **more}
         body = {field: value for field, value in body.items() if value is not None}
         # The same files give the same revision: registering twice does no more than once.
         return self._object(Request("POST", "/checkpoints", json=body, repeatable=True))
@@ -273,8 +276,13 @@ class Client:
         return self._rows("/queues")
 
     def ready(self) -> Json:
-        """Whether the API and the services behind it can serve.  Raises ServerError when not."""
-        return self._object(Request("GET", "/health/ready"))
+        """How the services behind the API are: `status` is ready, degraded or unready.  Asked once, no retries."""
+        try:
+            return self._object(Request("GET", "/health/ready"), NO_RETRIES)
+        except ServerError as error:
+            if "status" not in error.raw or "services" not in error.raw:
+                raise
+            return dict(error.raw)
 
     def me(self) -> Json:
         """Who this key belongs to, and what it may do."""
@@ -285,8 +293,8 @@ class Client:
     def _job(self, request: Request) -> Job:
         return Job.read(self._transport.json(request))
 
-    def _object(self, request: Request) -> Json:
-        found = self._transport.json(request)
+    def _object(self, request: Request, policy: RetryPolicy | None = None) -> Json:
+        found = self._transport.json(request, policy)
         return found if isinstance(found, dict) else {"value": found}
 
     def _rows(self, path: str) -> Rows:

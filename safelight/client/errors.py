@@ -78,6 +78,7 @@ class ApiError(SafelightClientError):
         fields: Sequence[FieldError] = (),
         request_id: str = "",
         retry_after_seconds: float | None = None,
+        raw: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail or title or code)
         self.status = status
@@ -87,6 +88,8 @@ class ApiError(SafelightClientError):
         self.fields = tuple(fields)
         self.request_id = request_id
         self.retry_after_seconds = retry_after_seconds
+        self.raw: Mapping[str, Any] = raw or {}
+        """The whole document, with what a newer API adds."""
 
 
 class InvalidRequestError(ApiError):
@@ -159,4 +162,5 @@ def api_error(status: int, problem: Mapping[str, Any], retry_after_seconds: floa
         fields=fields,
         request_id=str(problem.get("request_id") or ""),
         retry_after_seconds=retry_after_seconds,
+        raw=problem,
     )

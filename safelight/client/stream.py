@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator
 
+import httpx
+
 from safelight.client.errors import ApiError, ApiUnreachableError, StreamBrokenError
 from safelight.client.retry import RETRYABLE_STATUSES
 from safelight.client.sse import EventParser
@@ -11,6 +13,9 @@ from safelight.client.values import FINAL_STATES, Event
 
 SILENCE_SECONDS = 45.0
 """Three of the API's heartbeats: a connection that is silent for longer is dead."""
+
+VAIN_STREAMS = 3
+"""So many streams of a final job in a row without its terminal event: it will not come."""
 
 
 class EventFollower:
@@ -22,6 +27,8 @@ class EventFollower:
         self._last_id = after
         self._patience_seconds = patience_seconds
         self._failures = 0
+        self._nothing_more = False
+        self._vain = 0
         self._connected_at = time.monotonic()
 
     def __iter__(self) -> Iterator[Event]:
@@ -51,6 +58,7 @@ class EventFollower:
         parser = EventParser()
         with self._transport.stream(request) as response:
             self._connected_at = time.monotonic()
+            self._nothing_more = response.status_code == httpx.codes.NO_CONTENT
             for piece in response.iter_bytes():
                 for event in parser.feed(piece):
                     if event.id is not None:
@@ -58,9 +66,15 @@ class EventFollower:
                     yield event
 
     def _is_over(self) -> bool:
-        """A stream without a terminal event also ends when that event lies before the one we came after."""
+        """Whether a stream that ended without the terminal event has none to bring: it came before the `after` id.
+
+        Not at the first look: the job may have become final after that stream was cut off.
+        """
+        if self._nothing_more:
+            return True
         job = self._transport.json(Request("GET", f"/jobs/{self._job_id}"))
-        return self._failures > 0 and job.get("state") in FINAL_STATES
+        self._vain = self._vain + 1 if job.get("state") in FINAL_STATES else 0
+        return self._vain >= VAIN_STREAMS
 
     def _pause(self, error: ApiError | ApiUnreachableError) -> None:
         self._failures += 1

@@ -84,6 +84,13 @@ def test_events_after_the_terminal_one_are_none(fake: FakeApi, client: Client) -
     assert list(client.events(JOB_ID, after="13")) == []
 
 
+def test_the_api_says_that_nothing_more_comes(fake: FakeApi, client: Client) -> None:
+    fake.script("GET", EVENTS, Answer(204))
+
+    assert list(client.events(JOB_ID, after="13")) == []
+    assert len(fake.seen) == 1
+
+
 def test_events_give_up_after_their_patience(fake: FakeApi, client: Client) -> None:
     client._patience = 0
     fake.script("GET", EVENTS, Answer(cut=True))
