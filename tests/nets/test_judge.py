@@ -1,11 +1,13 @@
 """The judge: shapes and a round trip."""
 
+from pathlib import Path
+
 import torch
 
 from worker.nets.judge import Judge
 
 
-def test_a_saved_judge_judges_alike(tmp_path):
+def test_a_saved_judge_judges_alike(tmp_path: Path) -> None:
     torch.manual_seed(0)
     judge = Judge(nouns=5, styles=3, widths=(8, 8, 8, 8)).eval()
     judge.save_pretrained(tmp_path)

@@ -1,5 +1,7 @@
 """Fixtures of the training tests: a small stand-in for the sprite packages, one thread."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from worker.training.sprites import FOLDERS, STYLES, Sprites
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -19,7 +21,7 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def sprites(tmp_path_factory):
+def sprites(tmp_path_factory: pytest.TempPathFactory) -> Sprites:
     """Sprites of every noun and style, drawn as coloured discs instead of fetched."""
     root = tmp_path_factory.mktemp("sprites")
     rng = np.random.default_rng(0)

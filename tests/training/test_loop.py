@@ -1,6 +1,7 @@
 """The loop: budgets, the learning rate, and that a killed run, resumed, equals an uninterrupted one."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,23 +10,26 @@ from PIL import Image
 from torch import nn
 
 from worker.training.conditional_gan import GanSettings, GanTask
-from worker.training.loop import Budget, Keeping, Pace, average, rng_of, tensors_of, train
+from worker.training.loop import Budget, Keeping, Pace, Task, average, rng_of, tensors_of, train
 from worker.training.muon import Rates, optimizers_of, orthogonalised
-from worker.training.vae import VaeTask, VaeSettings
+from worker.training.sprites import Sprites
+from worker.training.vae import VaeSettings, VaeTask
 
 
 class LineTask:
     """Fits a small network by Muon and AdamW; can be told to die before a step."""
 
-    def __init__(self, dies_before=None):
+    def __init__(self, dies_before: int | None = None) -> None:
         torch.manual_seed(0)
         self.net = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 4))
         self.kept = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 4)).requires_grad_(requires_grad=False)
-        self.modules, self.averages = {"net": self.net}, {"net": self.kept}
+        self.modules: dict[str, nn.Module] = {"net": self.net}
+        self.averages: dict[str, nn.Module] = {"net": self.kept}
         self.optimizers = optimizers_of([self.net], ("1.",), Rates(muon=1e-2, adamw=1e-2))
         self.dies_before = dies_before
 
-    def train_step(self, step, scale):
+    def train_step(self, step: int, scale: float) -> dict[str, float]:
+        del scale
         if step == self.dies_before:
             raise KeyboardInterrupt
         _, stream = rng_of(7, step)
@@ -38,21 +42,21 @@ class LineTask:
         average(self.net, self.kept, step, 0.9)
         return {"loss": loss.item()}
 
-    def sheet(self):
+    def sheet(self) -> Image.Image:
         return Image.new("L", (1, 1))
 
 
-def run(task, folder, steps):
+def run(task: Task, folder: Path, steps: int) -> int:
     return train(task, Budget(steps=steps), Pace(warmup_steps=2), Keeping(folder, save_seconds=0))
 
 
-def same(left, right):
+def same(left: Task, right: Task) -> bool:
     ours, theirs = tensors_of(left), tensors_of(right)
     assert ours.keys() == theirs.keys()
     return all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_a_killed_run_resumed_equals_an_uninterrupted_one(tmp_path):
+def test_a_killed_run_resumed_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     whole = LineTask()
     run(whole, tmp_path / "whole", 4)
     with pytest.raises(KeyboardInterrupt):
@@ -62,19 +66,24 @@ def test_a_killed_run_resumed_equals_an_uninterrupted_one(tmp_path):
     assert same(whole, resumed)
 
 
-def small_gan():
+def small_gan() -> GanTask:
     stream = torch.Generator().manual_seed(0)
     pictures, labels = torch.randn(32, 1, 32, 32, generator=stream), torch.arange(32) % 10
     return GanTask(GanSettings(batch=4, calibration_batches=1), pictures, labels)
 
 
-def test_two_gan_steps_in_two_runs_equal_two_in_one(tmp_path):
+def test_two_gan_steps_in_two_runs_equal_two_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = small_gan()
     run(whole, tmp_path / "whole", 2)
     half = small_gan()
-    half.train_step, step = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt), half.train_step
-    calls = itertools.count()
-    half.train_step = lambda n, scale: step(n, scale) if next(calls) == 0 else (_ for _ in ()).throw(KeyboardInterrupt)
+    take_step, calls = half.train_step, itertools.count()
+
+    def once(step: int, scale: float) -> dict[str, float]:
+        if next(calls):
+            raise KeyboardInterrupt
+        return take_step(step, scale)
+
+    monkeypatch.setattr(half, "train_step", once)
     with pytest.raises(KeyboardInterrupt):
         run(half, tmp_path / "half", 2)
     resumed = small_gan()
@@ -82,7 +91,7 @@ def test_two_gan_steps_in_two_runs_equal_two_in_one(tmp_path):
     assert same(whole, resumed)
 
 
-def test_the_autoencoder_learns_only_its_decoder_when_told_so(sprites, tmp_path):
+def test_the_autoencoder_learns_only_its_decoder_when_told_so(sprites: Sprites, tmp_path: Path) -> None:
     settings = VaeSettings(batch=2)
     first = VaeTask(settings, sprites)
     run(first, tmp_path / "first", 1)
@@ -94,14 +103,14 @@ def test_the_autoencoder_learns_only_its_decoder_when_told_so(sprites, tmp_path)
     assert all(name.startswith(("decoder.", "post_quant_conv.")) for name in moved)
 
 
-def test_budget_counts_the_nearer_end():
+def test_budget_counts_the_nearer_end() -> None:
     assert Budget(steps=10).progress(5, 0) == 0.5
     assert Budget(minutes=1).progress(5, 30) == 0.5
     assert Budget(steps=10, minutes=1).progress(9, 30) == 0.9
     assert Budget(steps=10).progress(50, 0) == 1
 
 
-def test_the_rate_warms_up_stays_and_falls():
+def test_the_rate_warms_up_stays_and_falls() -> None:
     pace = Pace(warmup_steps=10, decay_from=0.5, floor=0.0)
     assert pace.scale(0, 0.0) == pytest.approx(0.1)
     assert pace.scale(100, 0.3) == 1
@@ -109,7 +118,7 @@ def test_the_rate_warms_up_stays_and_falls():
     assert pace.scale(100, 1.0) == pytest.approx(0)
 
 
-def test_orthogonalised_matrices_have_singular_values_near_one():
+def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
     matrix = torch.randn(12, 30, generator=torch.Generator().manual_seed(0))
     values = torch.linalg.svdvals(orthogonalised(matrix))
     assert values.min() > 0.5
@@ -117,7 +126,7 @@ def test_orthogonalised_matrices_have_singular_values_near_one():
     assert orthogonalised(matrix.T).shape == (30, 12)
 
 
-def test_a_step_has_its_own_randomness():
+def test_a_step_has_its_own_randomness() -> None:
     draws = [rng_of(1, step)[0].random() for step in (0, 1)] + [rng_of(2, 0)[0].random()]
     assert len(set(draws)) == 3
     assert rng_of(1, 0)[0].random() == draws[0]
