@@ -20,7 +20,7 @@ from api.room import BEARER
 SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key, sl_<id>_<secret>."}
 DOCUMENT_URL = "/openapi.json"
 DOCS_URL = "/docs"
-_EXTERNAL = re.compile(r"https?://")
+_REFERENCE = re.compile(r'"#/components/schemas/([^"]+)"')
 DESCRIPTION = """\
 Post a job, poll it (or wait, stream its events), fetch the picture.
 
@@ -67,15 +67,24 @@ def install_docs(app: Flask) -> None:
 def _finish(document: dict[str, Any]) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
+            operation.setdefault("security", [])
             # The library documents its own 422 wherever we document none.
             answers = operation["responses"]
             if "application/json" in answers.get("422", {}).get("content", {}):
                 del answers["422"]
-    components = document["components"]["schemas"]
     exact = _exact_schemas()
-    for name in components:
-        if name in exact:
-            components[name] = exact[name]
+    components: dict[str, Any] = {}
+    missing = _references(document["paths"])
+    while missing:
+        name = missing.pop()
+        components[name] = exact[name]
+        missing |= _references(exact[name]) - set(components)
+    document["components"]["schemas"] = dict(sorted(components.items()))
+
+
+def _references(part: Any) -> set[str]:
+    """The names of the schemas that a part of the document refers to."""
+    return set(_REFERENCE.findall(json.dumps(part)))
 
 
 def _exact_schemas() -> dict[str, Any]:

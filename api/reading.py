@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from flask import request
-from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError, from_json
 from werkzeug.datastructures import MultiDict
 
 from models.errors import FieldError, RequestError, UnsupportedMediaError, ValidationFailedError
 
 M = TypeVar("M", bound=BaseModel)
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
 
 Flag = Literal["true", "false"]
 """A boolean of a query string."""
@@ -58,6 +59,16 @@ def read_json(*, optional: bool = False) -> tuple[bytes, Any]:
     if b"\\u0000" in raw:
         refuse_nul(value)
     return raw, value
+
+
+def _rfc3339(text: Any) -> Any:
+    if isinstance(text, str) and not _MOMENT.match(text):
+        raise PydanticCustomError("datetime_parsing", "Input should be a date and time of RFC 3339")
+    return text
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
+"""A moment of a query string; pydantic alone would also take seconds since 1970."""
 
 
 def refuse_nul(value: Any) -> None:

@@ -35,6 +35,12 @@ PROBLEM_TEXTS: dict[int, str] = {
 }
 
 
+def either(description: str, *schemas: type[BaseModel]) -> dict[str, Any]:
+    """An answer that is one of several schemas."""
+    references = [{"$ref": f"#/components/schemas/{schema.__name__}"} for schema in schemas]
+    return {"description": description, "content": {"application/json": {"schema": {"anyOf": references}}}}
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a view found, before it is JSON."""

@@ -19,7 +19,7 @@ from api.services import get_services
 from models.checkpoints import Checkpoint, FileManifest, Source, list_checkpoints, register
 from models.checkpoints.card import read_folder
 from models.checkpoints.registry import Registration
-from models.errors import NotFoundError
+from models.errors import FieldError, NotFoundError, ValidationFailedError
 
 room = Room("checkpoints", "The weights that jobs run on.")
 
@@ -73,7 +73,11 @@ def delete_checkpoint(path: CheckpointPath) -> Answer:
 def _registration(body: CheckpointRequest) -> Registration:
     wanted = body.root
     if isinstance(wanted, LocalCheckpoint):
-        return read_folder(Path(wanted.location), name=wanted.name, pool=wanted.pool)
+        try:
+            return read_folder(Path(wanted.location), name=wanted.name, pool=wanted.pool)
+        except OSError as error:
+            reason = f"The folder cannot be read: {error.strerror}."
+            raise ValidationFailedError([FieldError("/location", "unreadable", reason)]) from error
     return Registration(
         name=wanted.name,
         family=wanted.family,

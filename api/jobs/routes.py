@@ -17,6 +17,7 @@ from api.jobs.schemas import (
     JobRequest,
     JobView,
     ListQuery,
+    PriceView,
     RepeatHeaders,
     SubmitHeaders,
     SubmitQuery,
@@ -26,7 +27,7 @@ from api.jobs.schemas import (
 from api.jobs.submitting import Origin, place, price, repeat_body
 from api.jobs.views import checkpoint_ref, job_detail, job_view
 from api.reading import read_json
-from api.room import Answer, Room
+from api.room import Answer, Room, either
 from api.services import Services, get_services
 from api.waiting import wait_until_final, wanted_seconds
 from models.errors import ConflictError, StorageError
@@ -41,7 +42,7 @@ room = Room("jobs", "Submit, follow and change jobs.")
     "post",
     "/jobs",
     access=Access.WRITE,
-    answers={202: JobView, 200: JobView},
+    answers={202: JobView, 200: either("The job is final, or what it would cost.", JobView, PriceView)},
     problems=(429,),
 )
 def submit_job(body: JobRequest, query: SubmitQuery, header: SubmitHeaders) -> Answer:

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, RootModel, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, create_model
 from pydantic_core import PydanticCustomError
 
-from api.reading import Flag, WholeNumber
+from api.reading import Flag, Moment, WholeNumber
 from models.jobs.prepare import MAX_PRIORITY, MIN_PRIORITY
 from models.params import TASKS, TaskParams
 from models.states import AttemptOutcome, JobState, Lane
@@ -158,8 +158,8 @@ class ListQuery(BaseModel):
     task: TaskName | None = None
     checkpoint: Checkpoint | None = None
     tag: Tag | None = None
-    created_after: AwareDatetime | None = Field(None, description="RFC 3339, inclusive.")
-    created_before: AwareDatetime | None = Field(None, description="RFC 3339, exclusive.")
+    created_after: Moment | None = Field(None, description="RFC 3339, inclusive.")
+    created_before: Moment | None = Field(None, description="RFC 3339, exclusive.")
     limit: WholeNumber = Field(20, ge=1, le=100)
     cursor: str | None = Field(None, max_length=300, description="From the page before.")
 
