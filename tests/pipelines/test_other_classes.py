@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from models.errors import CheckpointUnavailableError
 from tests.pipelines import tiny
 from tests.pipelines.conftest import Folders, Recorder, item, open_checkpoint, run
 from worker.devices import Device
+from worker.pipelines.calls import CallStyle, rows_of
 
 
 def pixart(folder: Path) -> None:
@@ -78,6 +80,27 @@ def chroma(folder: Path) -> None:
         tokenizer=tiny.t5_tokenizer(),
         transformer=transformer,
     ).save_pretrained(folder)
+
+
+class QwenLike:
+    """The call of a class that guides against a blank."""
+
+    config: ClassVar[dict[str, str]] = {}
+    transformer = None
+
+    def __call__(self, prompt: str, negative_prompt: str | None = None, true_cfg_scale: float = 4.0) -> None: ...
+
+
+def test_a_class_made_to_guide_against_a_blank_gets_one() -> None:
+    style = CallStyle.of(QwenLike())
+    rows = rows_of([item("a cat"), item("a dog", negative_prompt="sea")])
+    (call,) = style.split(rows, 99)
+    assert style.keywords(call) == {
+        "prompt": ["a cat", "a dog"],
+        "negative_prompt": [" ", "sea"],
+        "true_cfg_scale": 4.0,
+    }
+    assert "negative_prompt" not in style.keywords(rows_of([item(guidance_scale=1)]))
 
 
 @pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning")  # diffusers' own Chroma uses it

@@ -39,10 +39,10 @@ class Pipe:
 def test_the_fit_finds_a_linear_decoder(tmp_path: Path) -> None:
     pipe = Pipe()
     previewer = LatentPreviewer(pipe, tmp_path)
-    latents = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1)) * 0.5
+    latents = torch.randn(3, 4, 20, 20, generator=torch.Generator().manual_seed(1)) * 0.5
     shown = previewer(latents, [0, 2], PARAMS)
     assert shown is not None
-    assert shown.shape == (2, 8, 8, 3)
+    assert shown.shape == (2, 20, 20, 3)
     exact = torch.einsum("bchw,cr->bhwr", latents[[0, 2]], pipe.vae.matrix) + pipe.vae.bias
     exact = ((exact / 2 + 0.5).clamp(0, 1) * 255).round()
     assert (torch.from_numpy(shown).float() - exact).abs().max() <= 2
@@ -51,7 +51,7 @@ def test_the_fit_finds_a_linear_decoder(tmp_path: Path) -> None:
 def test_factors_in_the_folder_come_first(tmp_path: Path) -> None:
     factors = {"weight": [[0, 0, 0]] * 4, "bias": [1, -1, 0]}
     (tmp_path / FACTORS_FILE).write_text(json.dumps(factors))
-    shown = LatentPreviewer(Pipe(), tmp_path)(torch.randn(1, 4, 2, 2), [0], PARAMS)
+    shown = LatentPreviewer(Pipe(), tmp_path)(torch.randn(1, 4, 20, 20), [0], PARAMS)
     assert shown is not None
     assert shown[0, 0, 0].tolist() == [255, 0, 128]
 
@@ -59,7 +59,13 @@ def test_factors_in_the_folder_come_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["{}", "no json", '{"weight": [[1, 1, 1]], "bias": [0, 0, 0]}'])
 def test_bad_factors_cost_the_preview_and_not_the_job(tmp_path: Path, content: str) -> None:
     (tmp_path / FACTORS_FILE).write_text(content)
-    assert LatentPreviewer(Pipe(), tmp_path)(torch.randn(1, 4, 2, 2), [0], PARAMS) is None
+    assert LatentPreviewer(Pipe(), tmp_path)(torch.randn(1, 4, 20, 20), [0], PARAMS) is None
+
+
+def test_a_decoder_that_overflows_costs_the_preview_and_not_the_job(tmp_path: Path) -> None:
+    pipe = Pipe()
+    pipe.vae.bias = torch.tensor([float("nan")] * 3)
+    assert LatentPreviewer(pipe, tmp_path)(torch.randn(1, 4, 20, 20), [0], PARAMS) is None
 
 
 def test_latents_with_a_time_axis_have_no_preview(tmp_path: Path) -> None:
@@ -75,6 +81,12 @@ def test_latents_in_sigmas_are_brought_to_unit_variance(tmp_path: Path) -> None:
 
 def test_the_fit_follows_a_real_decoder_of_packed_latents(load: Load) -> None:
     pipeline: Any = load("flux")
-    packed = torch.randn(2, 64, 16, generator=torch.Generator().manual_seed(1))
-    shown = pipeline._previewer(packed, [1], TextToImageParams(prompt="a cat", width=32, height=32))
+    packed = torch.randn(2, 256, 16, generator=torch.Generator().manual_seed(1))
+    shown = pipeline._previewer(packed, [1], TextToImageParams(prompt="a cat", width=64, height=64))
+    assert shown.shape == (1, 32, 32, 3)
+
+
+def test_few_latents_are_decoded(tmp_path: Path) -> None:
+    shown = LatentPreviewer(Pipe(), tmp_path)(torch.randn(2, 4, 8, 8), [1], PARAMS)
+    assert shown is not None
     assert shown.shape == (1, 16, 16, 3)

@@ -83,12 +83,12 @@ def test_the_pipeline_goes_on_after_a_stop(load: Load) -> None:
 
 @pytest.mark.parametrize("family", ["sd2", "sdxl", "sd3", "flux"])
 def test_previews_show_every_item_at_every_step_that_wants_one(load: Load, family: str) -> None:
-    jobs = [item(num_images=2, width=48), item(width=48, num_images=2)]
+    jobs = [item(num_images=2, width=48, height=48), item(width=48, height=48, num_images=2)]
     context = Recorder(previews_wanted=True)
     run(load(family), *jobs, context=context)
     assert [job_id for job_id, _ in context.previews] == [job.job_id for job in jobs] * 3
     shapes = {pixels.shape for _, pixels in context.previews}
-    assert shapes == {(16, 24, 3)}  # the tiny autoencoders have two pixels to a latent
+    assert shapes == {(24, 24, 3)}  # the tiny autoencoders have two pixels to a latent
     assert all(pixels.dtype == np.uint8 and pixels.std() > 0 for _, pixels in context.previews)
 
 

@@ -45,6 +45,8 @@ class CallStyle:
     guidance); items with and without then go in calls of their own, so that no picture depends on its neighbours."""
     distilled: bool
     """Whether guidance is an input of the net, which then has no use for a negative prompt."""
+    always_negative: bool
+    """Whether the class is made to guide against a blank where no negative prompt is given (Qwen-Image)."""
     max_sequence_length: int | None
 
     @classmethod
@@ -53,12 +55,14 @@ class CallStyle:
         parameters = inspect.signature(type(pipe).__call__).parameters
         denoiser = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
         distilled = bool(getattr(getattr(denoiser, "config", None), "guidance_embeds", False))
-        true_guidance = "true_cfg_scale" in parameters
+        true_guidance = "true_cfg_scale" in parameters and not distilled
+        always = true_guidance and parameters["true_cfg_scale"].default > 1
         length = parameters.get("max_sequence_length")
         return cls(
             arguments=frozenset(parameters),
-            guidance_argument="true_cfg_scale" if true_guidance and not distilled else "guidance_scale",
-            negatives_apart=true_guidance or bool(pipe.config.get("force_zeros_for_empty_prompt")),
+            guidance_argument="true_cfg_scale" if true_guidance else "guidance_scale",
+            always_negative=always,
+            negatives_apart=(true_guidance and not always) or bool(pipe.config.get("force_zeros_for_empty_prompt")),
             distilled=distilled,
             max_sequence_length=length.default if length else None,
         )
@@ -99,8 +103,9 @@ class CallStyle:
             "return_dict": False,
             self.guidance_argument: first.guidance_scale,
         }
-        if guided(first) and any(params.negative_prompt for params in prompts):
-            keywords["negative_prompt"] = [params.negative_prompt for params in prompts]
+        if guided(first) and (self.always_negative or any(params.negative_prompt for params in prompts)):
+            blank = " " if self.always_negative else ""
+            keywords["negative_prompt"] = [params.negative_prompt or blank for params in prompts]
         return {name: value for name, value in keywords.items() if name in self.arguments}
 
 

@@ -13,6 +13,7 @@ import torch
 from models.errors import InvalidInputError, PipelineFailedError
 from worker.pipelines.base import CheckpointFiles, Context, Item, Picture, Pipeline
 from worker.pipelines.calls import CallStyle, Row, rows_of
+from worker.pipelines.estimates import EstimateKeeper
 from worker.pipelines.failures import guarded, guarded_load
 from worker.pipelines.loading import held_bytes, open_folder
 from worker.pipelines.memory import MemoryLadder
@@ -91,11 +92,13 @@ class DiffusersTextToImage(Pipeline):
         """Call diffusers once. Returns `(B, H, W, 3)` for the rows in `watch.kept`."""
         first = rows[0].params
         self._pipe.scheduler = self._samplers.fresh(first.scheduler)
+        watch.keeper = EstimateKeeper(self._pipe.scheduler)
         keywords = self._style.keywords(rows) | watch.keywords(self._style.arguments)
         try:
             with torch.inference_mode():
                 pixels = to_pixels(self._pipe(**keywords)[0])
         finally:
+            watch.keeper.close()
             self._pipe.maybe_free_model_hooks()
         asked = (len(watch.kept), first.height, first.width, 3)
         if pixels.shape != asked:

@@ -1,5 +1,6 @@
 """The linear multistep sampler without scipy: its coefficients are integrals of polynomials, and those are exact."""
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ def fresh_lms(config: dict[str, Any]) -> Any:
     from diffusers.schedulers.scheduling_lms_discrete import LMSDiscreteScheduler
 
     sampler = LMSDiscreteScheduler.from_config(config)
-    sampler.get_lms_coefficient = lambda order, place, back: lms_coefficient(sampler.sigmas, order, place, back)
+    itself = weakref.proxy(sampler)  # a circle would keep its tensors until the collector comes by
+    sampler.get_lms_coefficient = lambda order, place, back: lms_coefficient(itself.sigmas, order, place, back)
     return sampler
 
 

@@ -1,4 +1,4 @@
-"""Rough pictures of latents, without the decoder: one matrix from latent channels to RGB."""
+"""Rough pictures of latents, mostly without the decoder: one matrix from latent channels to RGB."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.params import TextToImageParams
+from worker.pipelines.pixels import to_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 FACTORS_FILE = "preview_factors.json"
 """Optional in a checkpoint folder: {"weight": C rows of 3, "bias": 3}, pixels in [-1, 1] from scaled latents."""
 _SAMPLES, _SIDE, _COARSE = 16, 16, 4
+_SMALL_ENOUGH_TO_DECODE = 16 * 16
+"""Latents of a picture. One of 64 pixels has 8 × 8: as a picture they show nothing, and decoding them is cheap."""
 
 
 class LatentPreviewer:
-    """Latents to `(h, w, 3)` at the latents' own size; None for latents of a kind that it cannot lay out.
+    """Latents to a picture at the latents' own size, or decoded when they are few; None for kinds it cannot lay out.
 
     The matrix is fitted by least squares to the checkpoint's own decoder when first needed, on smooth random latents:
     decoders map a latent's mean colour almost linearly (as the well-known tables for SD 1.x and SDXL show), and no
@@ -32,26 +35,49 @@ class LatentPreviewer:
         """`folder` may hold factors that were fitted on real pictures."""
         self._pipe = pipe
         self._folder = folder
+        self._has_file = (folder / FACTORS_FILE).is_file()
         self._factors: Tensor | None = None
         self._unusable = False
 
-    def __call__(self, latents: Tensor, places: "Sequence[int]", params: TextToImageParams) -> "Pixels | None":
-        """`(places, h, w, 3)` uint8 for some rows of a batch of latents, packed (Flux) or `(B, C, h, w)`."""
-        from worker.pipelines.pixels import to_pixels
+    def __call__(
+        self, latents: Tensor, places: "Sequence[int]", params: TextToImageParams, estimate: Tensor | None = None
+    ) -> "Pixels | None":
+        """`(places, h, w, 3)` uint8 for some rows of a batch of latents, packed (Flux) or `(B, C, h, w)`.
 
-        chosen = self._laid_out(latents[list(places)], params)
+        `estimate` are the latents that the net foresees for the end, in the same layout; without it the noisy ones are
+        shown, brought to unit variance (samplers that count in sigmas carry up to fifteen times that).
+        """
+        chosen = self._laid_out((latents if estimate is None else estimate)[list(places)], params)
         if chosen is None or self._unusable:
             return None
-        factors = self._fitted(chosen.shape[1])
-        if factors is None:
+        if estimate is None:
+            chosen = chosen / chosen.float().std(dim=(1, 2, 3), keepdim=True).clamp(min=1.0).to(chosen.dtype)
+        try:
+            small = chosen.shape[-1] * chosen.shape[-2] <= _SMALL_ENOUGH_TO_DECODE
+            rgb = self._decode(chosen) if small and not self._has_file else self._project(chosen)
+        except (RuntimeError, ValueError, KeyError, AttributeError, TypeError):
+            self._unusable = True  # a preview is not worth a job
             return None
-        factors = factors.to(chosen.device)
-        plain = chosen.float()
-        # Samplers that count in sigmas carry latents of up to fifteen times unit variance.
-        plain = plain / plain.std(dim=(1, 2, 3), keepdim=True).clamp(min=1.0)
-        weight, bias = factors[:-1], factors[-1]
-        rgb = torch.einsum("bchw,cr->brhw", plain, weight) + bias[:, None, None]
-        return to_pixels(rgb / 2 + 0.5)
+        return to_pixels((rgb.float() / 2 + 0.5).nan_to_num())
+
+    def _project(self, latents: Tensor) -> Tensor:
+        """`(B, C, h, w)` to `(B, 3, h, w)` in about [-1, 1], by the matrix."""
+        channels = latents.shape[1]
+        if self._factors is None:
+            self._factors = self._read() if self._has_file else self._fit(channels)
+        if self._factors.shape != (channels + 1, 3):
+            raise ValueError(f"factors of {len(self._factors) - 1} channels for latents of {channels}")
+        factors = self._factors.to(latents.device)
+        return torch.einsum("bchw,cr->brhw", latents.float(), factors[:-1]) + factors[-1][:, None, None]
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """`(B, C, h, w)` to `(B, 3, H, W)` in about [-1, 1], by the decoder."""
+        vae = self._pipe.vae
+        scale = getattr(vae.config, "scaling_factor", None) or 1.0
+        shift = getattr(vae.config, "shift_factor", None) or 0.0
+        latents = latents.to(getattr(self._pipe, "_execution_device", vae.device), vae.dtype)
+        decoded: Tensor = vae.decode(latents / scale + shift, return_dict=False)[0]
+        return decoded
 
     def _laid_out(self, latents: Tensor, params: TextToImageParams) -> Tensor | None:
         """`(B, C, h, w)`, from whatever the class denoises."""
@@ -60,37 +86,22 @@ class LatentPreviewer:
             latents = unpack(latents, params.height, params.width, self._pipe.vae_scale_factor)
         return latents if latents.ndim == 4 else None  # noqa: PLR2004  # video decoders have a time axis
 
-    def _fitted(self, channels: int) -> Tensor | None:
-        """`(channels + 1, 3)`: weights, and the bias as last row."""
-        if self._factors is None:
-            try:
-                self._factors = self._read() if (self._folder / FACTORS_FILE).is_file() else self._fit(channels)
-            except (RuntimeError, ValueError, KeyError, AttributeError, TypeError):
-                self._unusable = True  # a preview is not worth a job
-        if self._factors is None or len(self._factors) != channels + 1:
-            self._unusable = True
-            return None
-        return self._factors
-
     def _read(self) -> Tensor:
         stored = json.loads((self._folder / FACTORS_FILE).read_text())
-        rows = [*stored["weight"], stored["bias"]]
-        return torch.tensor(rows, dtype=torch.float32)
+        return torch.tensor([*stored["weight"], stored["bias"]], dtype=torch.float32)
 
     def _fit(self, channels: int) -> Tensor:
-        """Decode smooth noise and solve for the matrix that explains the mean colour of every latent."""
-        vae = self._pipe.vae
+        """`(channels + 1, 3)`, weights and bias: what best explains the mean colour under every latent."""
         generator = torch.Generator().manual_seed(0)
         coarse = torch.randn(_SAMPLES, channels, _COARSE, _COARSE, generator=generator)
-        latents = F.interpolate(coarse, size=(_SIDE, _SIDE), mode="bilinear", align_corners=True)
-        latents = (latents * 1.5).to(vae.device, vae.dtype)
-        scale = getattr(vae.config, "scaling_factor", None) or 1.0
-        shift = getattr(vae.config, "shift_factor", None) or 0.0
-        decoded = vae.decode(latents / scale + shift, return_dict=False)[0].float()
+        latents = 1.5 * F.interpolate(coarse, size=(_SIDE, _SIDE), mode="bilinear", align_corners=True)
+        decoded = self._decode(latents).float().cpu()
         colours = F.adaptive_avg_pool2d(decoded, _SIDE).permute(0, 2, 3, 1).reshape(-1, 3)
-        inputs = latents.float().permute(0, 2, 3, 1).reshape(-1, channels)
-        design = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1).cpu()
+        inputs = latents.permute(0, 2, 3, 1).reshape(-1, channels)
+        design = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
         # Ridge: a decoder that ignores a channel would make the system singular.
         gram = design.T @ design + 1e-3 * len(design) * torch.eye(channels + 1)
-        factors: Tensor = torch.linalg.solve(gram, design.T @ colours.cpu())
+        factors: Tensor = torch.linalg.solve(gram, design.T @ colours)
+        if not bool(torch.isfinite(factors).all()):
+            raise ValueError("the decoder overflows in this precision")
         return factors

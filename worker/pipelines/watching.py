@@ -7,6 +7,7 @@ from torch import Tensor
 
 from worker.pipelines.base import Context
 from worker.pipelines.calls import Row
+from worker.pipelines.estimates import EstimateKeeper
 
 if TYPE_CHECKING:
     from worker.pipelines.previews import LatentPreviewer
@@ -28,6 +29,8 @@ class Watch:
         self._total = calls * self._steps
         self.kept: Sequence[Row] = rows
         """What each row of the batch is; at the end, those that are still wanted."""
+        self.keeper: EstimateKeeper | None = None
+        """Of the run's sampler, once there is one."""
 
     def keywords(self, arguments: frozenset[str]) -> dict[str, Any]:
         """The callback under the name that the class has for it; older classes know only `callback`."""
@@ -39,7 +42,7 @@ class Watch:
 
     def _on_step_end(self, pipe: Any, step: int, _timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The protocol of diffusers: returns the tensors to go on with."""
-        evaluations = pipe.num_timesteps
+        evaluations = getattr(pipe, "num_timesteps", self._steps)
         latents = tensors.get("latents")
         self._between_steps((step + 1) * self._steps // evaluations, latents)
         if step + 1 < evaluations or latents is None:
@@ -61,7 +64,10 @@ class Watch:
     def _show(self, latents: Tensor) -> None:
         """The first picture of every item that is still wanted."""
         places = [place for place, row in enumerate(self.kept) if row.index == 0 and not self._stopped(row)]
-        pixels = self._previewer(latents, places, self._first) if places else None
+        if not places:
+            return
+        estimate = self.keeper.estimate() if self.keeper else None
+        pixels = self._previewer(latents, places, self._first, estimate)
         if pixels is not None:
             for place, picture in zip(places, pixels, strict=True):
                 self._context.preview(self.kept[place].item.job_id, picture)
