@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from worker.training import sprites as sprites_module
+from worker.training import sources
 from worker.training.nouns import nouns
 from worker.training.sprites import FOLDERS, STYLES, Sprites
 
@@ -36,5 +36,5 @@ def sprites(tmp_path_factory: pytest.TempPathFactory) -> Sprites:
                 folder / f"{noun.codepoints}.png"
             )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sprites_module.sources, "fetch", lambda style, _: root / style)
+        patch.setattr(sources, "fetch", lambda style, _: root / style)
         return Sprites(root)

@@ -23,7 +23,7 @@ def test_every_combination_is_on_exactly_one_side_of_the_split() -> None:
 
 
 def test_every_noun_is_learnt_in_every_style_on_many_backgrounds() -> None:
-    seen = {}
+    seen: dict[tuple[int, int], set[int]] = {}
     for item in combinations(held_out=False):
         seen.setdefault((item.noun, item.style), set()).add(item.background)
     assert len(seen) == len(nouns()) * len(STYLES)

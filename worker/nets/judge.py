@@ -67,6 +67,7 @@ class Judge(nn.Module):
             name: value.half() if value.is_floating_point() else value for name, value in self.state_dict().items()
         }
         save_file({name: value.contiguous() for name, value in tensors.items()}, folder / WEIGHTS_FILE)
+        (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors writes files for their owner alone
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> Self:
