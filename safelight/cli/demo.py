@@ -11,6 +11,7 @@ import typer
 from safelight.cli import output
 from safelight.cli.installation import Installation, installation, print_times
 from safelight.cli.remote import report
+from safelight.cli.sheet import contact_sheet
 
 if TYPE_CHECKING:
     from safelight.client import Client, Job
@@ -65,11 +66,15 @@ def demo(
             typer.echo(f"  the logs say more: {home / 'logs'}", err=True)
         raise typer.Exit(code) from error
     running.seconds.update({task: each.seconds for task, each in made.items()}, total=time.monotonic() - began)
-    sheet = _sheet([path for each in made.values() for path in each.paths], to / SHEET)
+    pictures = [path for each in made.values() for path in each.paths]
+    if not pictures:
+        output.print_error("no checkpoint makes pictures yet", "safelight checkpoints add FOLDER", as_json=as_json)
+        raise typer.Exit(output.FAILED)
+    sheet = contact_sheet(pictures, to / SHEET)
     if as_json:
         _print_json(running, made, sheet)
     else:
-        _tell(running, made, sheet, stays=keep or running.was_running)
+        _tell(running, made, sheet, home, stays=keep or running.was_running)
 
 
 def _make(running: Installation, to: Path, prompt: str, number: int, *, show: bool) -> dict[str, Made]:
@@ -117,13 +122,7 @@ def _class(card: Mapping[str, Any]) -> str | int:
     return CLASS_NAME if CLASS_NAME in names else str(names[0]) if names else 0
 
 
-def _sheet(paths: Sequence[Path], to: Path) -> Path | None:
-    from safelight.cli.sheet import contact_sheet
-
-    return contact_sheet(paths, to) if paths else None
-
-
-def _print_json(running: Installation, made: Mapping[str, Made], sheet: Path | None) -> None:
+def _print_json(running: Installation, made: Mapping[str, Made], sheet: Path) -> None:
     output.print_json(
         {
             "url": running.url,
@@ -137,18 +136,16 @@ def _print_json(running: Installation, made: Mapping[str, Made], sheet: Path | N
     )
 
 
-def _tell(running: Installation, made: Mapping[str, Made], sheet: Path | None, *, stays: bool) -> None:
+def _tell(running: Installation, made: Mapping[str, Made], sheet: Path, home: Path, *, stays: bool) -> None:
     pictures = [path for each in made.values() for path in each.paths]
-    if not pictures:
-        output.print_error("no checkpoint makes pictures yet", "safelight checkpoints add FOLDER, while it runs")
-        raise typer.Exit(output.FAILED)
     typer.secho(f"\n{len(pictures)} pictures are in {pictures[0].parent}/", fg=typer.colors.GREEN, bold=True)
     typer.echo(f"  all of them, enlarged: {sheet}\n")
     print_times(running.seconds, TIMES)
+    there = "" if home == output.DEFAULT_HOME else f" --home {home}"
     if stays:
         typer.echo(f"\nIt runs at {running.url}; its documentation is at {running.docs_url}")
-        typer.echo('  safelight submit "a dog" -o dog.png\n  safelight down')
+        typer.echo(f'  safelight submit{there} "a dog" -o dog.png\n  safelight down{there}')
         return
-    home = "" if running.home == Path(output.DEFAULT_HOME).resolve() else f" --home {running.home}"
-    typer.echo(f"\nIt is stopped again. `safelight up{home}` starts it; then the API's documentation is at")
-    typer.echo(f'{running.docs_url}, and `safelight submit{home} "a dog" -o dog.png` makes a picture.')
+    typer.echo(f"\nIt is stopped again. To start it, and keep it: safelight up{there}")
+    typer.echo(f'  then: safelight submit{there} "a dog" -o dog.png')
+    typer.echo(f"  documentation of the API, while it runs: {running.docs_url}")

@@ -22,7 +22,7 @@ def describe(job: "Job") -> str:
         more = "+" if job.queue.position_capped else ""
         ahead = f"{job.queue.position}{more} ahead" if job.queue.position else "next"
         eta = job.queue.eta_seconds
-        return f"queued, {ahead}" + (f", done in about {output.duration(eta)}" if eta else "")
+        return f"queued, {ahead}" + (f", done in about {output.duration(eta)}" if eta and eta >= 1 else "")
     if job.state == "running" and job.progress:
         steps = f" {job.progress.step}/{job.progress.total_steps}" if job.progress.total_steps else ""
         return f"{job.progress.phase or 'running'}{steps}"

@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-ENLARGEMENT = 4
-LARGE_PIXELS = 256
-"""Pictures of this size and more are not enlarged."""
+TILE_PIXELS = 256
+"""Pictures are enlarged by whole factors up to this size; larger ones stay as they are."""
 MARGIN_PIXELS = 8
 COLUMNS = 4
 BACKGROUND = (245, 245, 245)
@@ -19,7 +18,7 @@ def contact_sheet(pictures: Sequence[Path], to: Path) -> Path:
     tiles = []
     for path in pictures:
         with Image.open(path) as picture:
-            factor = ENLARGEMENT if max(picture.size) < LARGE_PIXELS else 1
+            factor = max(1, TILE_PIXELS // max(picture.size))
             size = (picture.width * factor, picture.height * factor)
             tiles.append(picture.convert("RGB").resize(size, Image.Resampling.NEAREST))
     columns = min(COLUMNS, len(tiles))

@@ -139,7 +139,8 @@ class Client:
         Pages are fetched as they are needed; `limit` bounds them all together.
         """
         left = limit
-        query: Json = {"state": state, "task": task, "checkpoint": checkpoint, "tag": tag}
+        states = [state] if isinstance(state, str) else [*(state or ())]
+        query: Json = {"state": states, "task": task, "checkpoint": checkpoint, "tag": tag}
         query |= {"created_after": _iso(created_after), "created_before": _iso(created_before)}
         while left is None or left > 0:
             size = PAGE_SIZE if left is None else min(PAGE_SIZE, left)

@@ -14,6 +14,8 @@ FASTEST_PROGRESS_SECONDS, SLOWEST_PROGRESS_SECONDS = 0.25, 5.0
 PROGRESS_SHARE = 0.05
 """Progress is asked for each twentieth of the time waited: a short job is seen closely, a long one is not pestered."""
 UNCOOPERATIVE_PAUSE_SECONDS = 0.5
+UNBOUNDED = 1_000_000
+"""Attempts: here the time alone is the bound."""
 
 OnProgress = Callable[[Job], None]
 
@@ -70,8 +72,7 @@ class Waiter:
             read_seconds=transport.timeout_seconds + hold_seconds,
         )
         outage = min(self._patience_seconds, max(0.0, limit - self._elapsed()))
-        attempts = max(transport.policy.attempts, 1 + int(outage / transport.policy.base_seconds))
-        policy = replace(transport.policy, total_seconds=outage, attempts=attempts)
+        policy = replace(transport.policy, total_seconds=outage, attempts=UNBOUNDED)
         return Job.read(transport.json(request, policy))
 
     def _rest(self, step: float, took: float, limit: float) -> None:
