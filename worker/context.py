@@ -1,7 +1,7 @@
 """What a running batch may ask of the worker: `worker.pipelines.base.Context`, over holds, drain and reporter."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -16,16 +16,26 @@ if TYPE_CHECKING:
     from worker.pipelines.base import Pixels
 
 PREVIEW_SECONDS = 0.7
+NEARLY_DONE_SECONDS = 0.05
+"""When the next batch is claimed: a claim takes a few milliseconds."""
 
 
 class RunContext:
     """For one call of `Pipeline.run`. Every method costs microseconds."""
 
-    def __init__(self, batch: Sequence[Hold], holds: Holds, drain: Drain, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        batch: Sequence[Hold],
+        holds: Holds,
+        drain: Drain,
+        reporter: Reporter,
+        on_nearly_done: Callable[[], None] | None = None,
+    ) -> None:
         self._batch = {hold.job_id: hold for hold in batch}
         self._holds = holds
         self._drain = drain
         self._reporter = reporter
+        self._on_nearly_done = on_nearly_done
         self._started = time.monotonic()
         self._last_preview = self._started
         self._remaining_seconds = 0.0
@@ -38,6 +48,9 @@ class RunContext:
         if done:
             self._remaining_seconds = (time.monotonic() - self._started) / done * max(total - done, 0)
         self._reporter.say({job_id: self._progress(hold) for job_id, hold in self._batch.items()})
+        if done and self._on_nearly_done is not None and self._remaining_seconds <= NEARLY_DONE_SECONDS:
+            self._on_nearly_done()
+            self._on_nearly_done = None
 
     def stopped(self, job_id: UUID) -> bool:
         """Whether this item must not go on."""

@@ -5,6 +5,8 @@ The device's thread does nothing else: leases, progress, storing, publishing and
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -47,7 +49,7 @@ class Batch:
     """What was claimed together, on its way."""
 
     jobs: dict[UUID, ClaimedJob]
-    claimed_at: float
+    started_at: float = 0.0
     load_seconds: float = 0.0
     ladder: list[str] = field(default_factory=list)
 
@@ -58,7 +60,7 @@ class Batch:
             "device": device.name,
             "queued_seconds": round(job.queued_seconds, 4),
             "load_seconds": round(self.load_seconds, 4),
-            "run_seconds": round(time.monotonic() - self.claimed_at - self.load_seconds, 4),
+            "run_seconds": round(time.monotonic() - self.started_at - self.load_seconds, 4),
             "batch_jobs": len(self.jobs),
             "batch_images": sum(mate.images for mate in self.jobs.values()),
             "ladder": list(self.ladder),
@@ -82,6 +84,8 @@ class Runner:
     aside: Aside
     courier: CourierClient = field(init=False)
     phase: str = "idle"
+    _claimer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="claimer"))
+    _ahead: "Future[Batch | None] | None" = None
 
     def __post_init__(self) -> None:
         self.courier = CourierClient(self.received, max_images=4 * self.settings.max_batch_images)
@@ -90,23 +94,26 @@ class Runner:
     def run_until_empty(self) -> int:
         """Claim and run batches until nothing waits or the worker drains. Returns how many jobs it took."""
         taken = 0
-        while not self.drain.requested:
-            batch = self._claim()
-            if batch is None:
-                break
-            taken += len(batch.jobs)
-            self.run_batch(batch)
+        try:
+            while not self.drain.requested and (batch := self._next()) is not None:
+                taken += len(batch.jobs)
+                self.run_batch(batch)
+        except OperationalError as error:
+            # The sweeper sends a ticket again once Postgres is back.
+            log.warning("Postgres gives no work", error=type(error.orig).__name__)
+        finally:
+            self._give_back_ahead()
         return taken
 
     def run_batch(self, batch: Batch) -> None:
         """Take every job of the batch to its end, or into the courier's hands."""
         first = next(iter(batch.jobs.values()))
+        batch.started_at = time.monotonic()
         try:
             self.phase = "loading"
-            self._say(batch, Progress(first.hold.attempt, "loading", 0, 1))
-            started = time.monotonic()
+            self._say(batch, "loading")
             resident = self.residency.get(first.checkpoint_id)
-            batch.load_seconds = time.monotonic() - started
+            batch.load_seconds = time.monotonic() - batch.started_at
             self.phase = "running"
             self._run(batch, resident, self._items_of(batch))
         except RunError as error:
@@ -126,6 +133,25 @@ class Runner:
         else:
             self.holds.forget(hold)
 
+    def _next(self) -> Batch | None:
+        """What was claimed ahead, or what waits now."""
+        ahead, self._ahead = self._ahead, None
+        batch = ahead.result() if ahead is not None else None
+        return batch or self._claim()
+
+    def _claim_ahead(self) -> None:
+        """Called while the last moments of a batch run: the device need not wait for the next claim."""
+        if self._ahead is None and not self.drain.requested:
+            self._ahead = self._claimer.submit(self._claim)
+
+    def _give_back_ahead(self) -> None:
+        """What was claimed ahead will not run here."""
+        ahead, self._ahead = self._ahead, None
+        with suppress(OperationalError):
+            batch = ahead.result() if ahead is not None else None
+            for job in batch.jobs.values() if batch is not None else ():
+                self._settle(job.hold, partial(release_drained, hold=job.hold))
+
     def _claim(self) -> Batch | None:
         since = self.holds.clock()
         with self.sessions.begin() as session:
@@ -142,7 +168,7 @@ class Runner:
             return None
         self.holds.add([job.hold for job in jobs], since)
         self.aside.do("after a claim", partial(self._after_claim, jobs[0]))
-        return Batch({job.job_id: job for job in jobs}, time.monotonic())
+        return Batch({job.job_id: job for job in jobs})
 
     def _after_claim(self, head: ClaimedJob) -> None:
         """Move the fair clock, and wake another worker while more waits."""
@@ -170,7 +196,11 @@ class Runner:
         run = BatchRun(
             resident.pipeline,
             context_for=lambda part: RunContext(
-                [batch.jobs[item.job_id].hold for item in part], self.holds, self.drain, self.reporter
+                [batch.jobs[item.job_id].hold for item in part],
+                self.holds,
+                self.drain,
+                self.reporter,
+                self._claim_ahead if len(part) == len(items) else None,
             ),
             finished=lambda item, pictures: self._hand_over(batch, item, pictures),
             failed=lambda item, error: self._fail(batch, batch.jobs[item.job_id].hold, error),
@@ -240,8 +270,8 @@ class Runner:
                 time.sleep(SETTLE_PAUSE_SECONDS)
         self.holds.forget(hold)
 
-    def _say(self, batch: Batch, progress: Progress) -> None:
-        self.reporter.say(dict.fromkeys(batch.jobs, progress))
+    def _say(self, batch: Batch, phase: str) -> None:
+        self.reporter.say({job.job_id: Progress(job.hold.attempt, phase, 0, 1) for job in batch.jobs.values()})
 
 
 RELEASES: dict[Stop | None, Callable[[Session, Hold], bool]] = {
