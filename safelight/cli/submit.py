@@ -1,7 +1,7 @@
 """``safelight submit``: hand in a job, watch it, and fetch its pictures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -71,23 +71,26 @@ def submit(
     """
     if to is not None and not wait:
         raise typer.BadParameter("--output needs the pictures, and --no-wait does not wait for them.")
-    options: JobOptions = {"lane": "bulk"} if bulk else {}
-    given: dict[str, Any] = {"checkpoint": checkpoint, "priority": priority, "tag": tag}
-    given["deadline_seconds"] = parsing.seconds(deadline) if deadline else None
-    given["reproducible"] = True if reproducible else None
-    options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
-    named = {
-        "prompt": prompt,
-        "class_label": parsing.label(class_label) if class_label is not None else None,
+    options = _options(
+        checkpoint=checkpoint,
+        priority=priority,
+        lane="bulk" if bulk else None,
+        tag=tag,
+        deadline_seconds=parsing.seconds(deadline) if deadline else None,
+        reproducible=reproducible or None,
+    )
+    params = _given(
+        prompt=prompt,
+        class_label=parsing.label(class_label) if class_label is not None else None,
         **(parsing.size(size) if size else {}),
-        "num_inference_steps": steps,
-        "guidance_scale": guidance,
-        "seed": seed,
-        "num_images": number,
-        "negative_prompt": negative,
-        "scheduler": scheduler,
-    }
-    params = {name: value for name, value in named.items() if value is not None} | parsing.params(param or [])
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        seed=seed,
+        num_images=number,
+        negative_prompt=negative,
+        scheduler=scheduler,
+    )
+    params |= parsing.params(param or [])
     task = _task(task, params)
     with remote.connect() as client:
         if dry_run:
@@ -121,6 +124,14 @@ def follow(remote: Remote, client: "Client", job: "Job", *, wait: bool, to: Path
         views.print_failure(job)
     if not job.succeeded:
         raise typer.Exit(output.FAILED)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _options(**values: Any) -> "JobOptions":
+    return cast("JobOptions", _given(**values))
 
 
 def _task(task: str | None, params: dict[str, Any]) -> str:

@@ -100,7 +100,7 @@ class Job:
     state: str
     task: str
     checkpoint: CheckpointRef
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] = field(hash=False)
     tag: str | None
     priority: int
     lane: str
@@ -166,7 +166,7 @@ class Event:
     """One event of a job's stream.  `progress` has no id: it is not stored and cannot be asked for again."""
 
     name: str
-    data: Mapping[str, Any]
+    data: Mapping[str, Any] = field(hash=False)
     id: str | None = None
 
     @property

@@ -76,6 +76,7 @@ def test_a_job_is_read_with_its_types(fake: FakeApi, client: Client) -> None:
     assert found.created_at.tzinfo is not None
     assert found.raw["added_by_a_newer_api"] is True
     assert found == client.get(found)
+    assert len({found, client.get(found)}) == 1
 
 
 def test_lists_go_on_over_pages(fake: FakeApi, client: Client) -> None:
