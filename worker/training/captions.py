@@ -82,16 +82,16 @@ ENGLISH_STYLES: Final = {"flat": ("flat", "flat"), "cartoon": ("cartoon", "carto
 CHINESE_STYLES: Final = {"flat": ("扁平", "扁平"), "cartoon": ("卡通", "卡通"), "3d": ("3d", "立体")}
 
 ENGLISH_PLAIN: Final = (
-    "{a}{s}{n} on a {b} background",
+    "{a}{s}{n} on {g} {b} background",
     "{a}{s}{n} on {b}",
-    "{a}{s}{n} against a {b} background",
-    "{a}{s}{n} with a {b} background",
+    "{a}{s}{n} against {g} {b} background",
+    "{a}{s}{n} with {g} {b} background",
     "{s}{n}, {b} background",
-    "a {b} background with {a}{s}{n}",
+    "{g} {b} background with {a}{s}{n}",
     "{b} background, {s}{n}",
     "{n}{t}, {b} background",
-    "{a}{n}{t} on a {b} background",
-    "a picture of {a}{s}{n} on a {b} background",
+    "{a}{n}{t} on {g} {b} background",
+    "a picture of {a}{s}{n} on {g} {b} background",
     "an emoji of {a}{s}{n} on {b}",
 )
 CHINESE_PLAIN: Final = (
@@ -156,7 +156,9 @@ def english(combination: Combination, rng: np.random.Generator, *, style: bool, 
     after = f" in {word} style" if word else ""
     template = pick(ENGLISH_PLAIN, rng)
     bare = article(noun) if a and "{s}" not in template else a
-    return template.format(a=bare, s=before, n=noun, b=background.english, t=after)
+    return template.format(
+        a=bare, s=before, n=noun, b=background.english, t=after, g=article(background.english).strip()
+    )
 
 
 def chinese(combination: Combination, rng: np.random.Generator, *, style: bool, bare_white: bool = True) -> str:

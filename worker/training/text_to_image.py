@@ -150,6 +150,12 @@ def stratified_times(count: int, total: int, stream: torch.Generator) -> Tensor:
     return (places * total).long().clamp_max(total - 1)
 
 
+def kept_tokenizer(folder: Path) -> CLIPTokenizer:
+    """The run's tokenizer: built once, then kept, since other ids would scramble what the text encoder has learnt."""
+    loaded: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder) if folder.is_dir() else build_tokenizer(folder)
+    return loaded
+
+
 def main() -> None:
     """Train from the command line."""
     parser = argparse.ArgumentParser(prog="python -m worker.training.text_to_image", description=__doc__)
@@ -160,7 +166,7 @@ def main() -> None:
     prepare(arguments)
     latents, vae = Latents.load(arguments.latents), load_average(arguments.vae_run)
     fold_normalisation(vae, latents.mean, latents.std)
-    tokenizer = build_tokenizer(arguments.run_dir / "tokenizer")
+    tokenizer = kept_tokenizer(arguments.run_dir / "tokenizer")
     task = TextToImageTask(TextToImageSettings(seed=arguments.seed), tokenizer, latents, Sampler(tokenizer, vae.eval()))
     train(task, budget_of(arguments), Pace(decay_from=0.6), keeping_of(arguments))
 
