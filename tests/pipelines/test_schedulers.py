@@ -1,5 +1,8 @@
 """Samplers by name: each does something of its own, keeps the trained process, and says what it cannot do."""
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +11,8 @@ import torch
 
 from models.errors import InvalidInputError
 from models.params import SchedulerName
-from tests.pipelines.conftest import Load, item, run
+from tests.pipelines.conftest import Folders, Load, item, open_checkpoint, run
+from worker.devices import Device
 from worker.pipelines.multistep import lms_coefficient
 
 NAMES = list(SchedulerName)
@@ -103,3 +107,13 @@ def test_lms_coefficients_integrate_polynomials_of_their_order_exactly(order: in
         seen = [float(sigmas[place - back]) ** degree for back in range(order)]
         exact = -(float(sigmas[place]) ** (degree + 1)) / (degree + 1)
         assert sum(w * value for w, value in zip(weights, seen, strict=True)) == pytest.approx(exact, abs=1e-9)
+
+
+def test_heun_is_not_offered_where_the_shift_follows_the_size(folders: Folders, tmp_path: Path, cpu: Device) -> None:
+    folder = Path(shutil.copytree(folders("sd3"), tmp_path / "sd3"))
+    config = folder / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"use_dynamic_shifting": True}))
+    pipeline = open_checkpoint("sd3", folder, cpu)
+    assert run(pipeline, item())
+    with pytest.raises(InvalidInputError, match=r"takes: default, euler\."):
+        run(pipeline, item(scheduler=SchedulerName.HEUN))
