@@ -20,6 +20,10 @@ from models.states import Pool
 CARD_NAME = "safelight.json"
 DIFFUSERS_INDEX = "model_index.json"
 _SAMPLE_SIZES = ("unet", "transformer")
+_UNSAID_LATENT_SIZES = {"unet": 64, "transformer": 128}
+"""Flux' transformer, for one, does not say what it was trained at: 1024 pixels."""
+_TRANSFORMER_GUIDANCE = {"FluxPipeline": 3.5, "StableDiffusion3Pipeline": 7.0}
+"""What their papers and model cards sample with."""
 _DEFAULT_PATCH_PIXELS = 8
 """Pixels per latent of an autoencoder that does not say."""
 
@@ -75,27 +79,31 @@ def _read_card(folder: Path, name: str | None) -> Card:
 
 
 def _from_diffusers(folder: Path, name: str | None) -> dict[str, Any]:
-    index = json.loads((folder / DIFFUSERS_INDEX).read_text())
+    class_name = str(json.loads((folder / DIFFUSERS_INDEX).read_text()).get("_class_name", ""))
     side = _native_side(folder)
-    profile = {"default_width": side, "default_height": side, "max_size": max(2048, side)}
+    profile: dict[str, Any] = {"default_width": side, "default_height": side, "max_size": max(2048, side)}
+    if (folder / "transformer").is_dir():
+        # Diffusion transformers see patches of 2 × 2 latents, so sides come in twice the latent's pixels.
+        profile["size_multiple"] = 16
+        profile["default_guidance"] = _TRANSFORMER_GUIDANCE.get(class_name, 5.0)
     return {
         "name": name or folder.resolve().name,
         "family": "diffusers",
         "tasks": ["text_to_image"],
         "profile": profile,
-        "description": str(index.get("_class_name", "")),
+        "description": class_name,
     }
 
 
 def _native_side(folder: Path) -> int:
     """Pixels of the size that the checkpoint was trained at: latent size × what one latent covers."""
-    latent = 64
+    latent = 0
     for part in _SAMPLE_SIZES:
         config = folder / part / "config.json"
         if config.is_file():
-            latent = int(json.loads(config.read_text()).get("sample_size") or latent)
+            latent = int(json.loads(config.read_text()).get("sample_size") or 0) or _UNSAID_LATENT_SIZES[part]
     autoencoder = folder / "vae" / "config.json"
-    if not autoencoder.is_file():
-        return latent * _DEFAULT_PATCH_PIXELS
-    blocks = json.loads(autoencoder.read_text()).get("block_out_channels") or [0] * 4
-    return int(latent * 2 ** (len(blocks) - 1))
+    pixels = _DEFAULT_PATCH_PIXELS
+    if autoencoder.is_file():
+        pixels = 2 ** (len(json.loads(autoencoder.read_text()).get("block_out_channels") or [0] * 4) - 1)
+    return (latent or _UNSAID_LATENT_SIZES["unet"]) * pixels

@@ -86,6 +86,18 @@ def test_a_plain_diffusers_folder_needs_no_card(folder: Path) -> None:
     assert wanted.profile.default_width == 768
 
 
+def test_a_diffusion_transformer_says_its_own_sizes(folder: Path) -> None:
+    (folder / "safelight.json").unlink()
+    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    (folder / "transformer").mkdir()
+    (folder / "transformer" / "config.json").write_text('{"in_channels": 64}')
+    (folder / "vae").mkdir()
+    (folder / "vae" / "config.json").write_text('{"block_out_channels": [1, 1, 1, 1]}')
+    (folder / "unet" / "config.json").unlink(missing_ok=True)
+    profile = read_folder(folder, name="flux").profile
+    assert (profile.default_width, profile.size_multiple, profile.default_guidance) == (1024, 16, 3.5)
+
+
 def test_finding_says_what_there_is(seed: Seeder, sessions: Sessions) -> None:
     with sessions() as session, pytest.raises(ValidationFailedError, match="checkpoints add"):
         find_for_task(session, "text_to_image", None)
