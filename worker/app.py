@@ -30,11 +30,15 @@ POOL_VARIABLE = "SAFELIGHT_CHILD_POOL"
 
 app = make_celery(get_settings(), worker=True)
 app.conf.include = ["worker.tasks"]
+# After SIGQUIT, Celery sleeps this long in its signal handler if a task was running, even when it has ended by then:
+# its loop does not run meanwhile. The child stops at its next step and needs no longer.
+app.conf.worker_soft_shutdown_timeout = 5
 
 log = structlog.get_logger()
 
 _process: "WorkerProcess | None" = None
 _controller: Any = None
+_draining = False
 
 
 def process_of(pool: str, job_id: str) -> "WorkerProcess":
@@ -77,8 +81,7 @@ def _hurry(then: Callable[[int, FrameType | None], Any]) -> Callable[[int, Frame
     """Tell the child to stop at its next step before Celery waits for it."""
 
     def handler(number: int, frame: FrameType | None) -> None:
-        drain.tell(_children())
-        drain.tell(_children())
+        drain.tell(_children(), drain.HURRY_SIGNAL)
         then(number, frame)
 
     return handler
@@ -86,7 +89,9 @@ def _hurry(then: Callable[[int, FrameType | None], Any]) -> Callable[[int, Frame
 
 def _drain(**_: Any) -> None:
     """SIGTERM came, for the first time or again."""
-    drain.tell(_children())
+    global _draining  # noqa: PLW0603  # once per process
+    drain.tell(_children(), drain.HURRY_SIGNAL if _draining else drain.DRAIN_SIGNAL)
+    _draining = True
 
 
 def _children() -> list[int]:
@@ -104,7 +109,7 @@ def _start(**_: Any) -> None:
     global _process  # noqa: PLW0603  # one process, one device
     try:
         _process = WorkerProcess(get_settings(), Pool(os.environ[POOL_VARIABLE]))
-        signal.signal(drain.DRAIN_SIGNAL, _process.drain.heard)
+        _process.drain.listen()
         _process.start()
     except Exception:
         # Celery would log this and run on with a child that can do nothing.

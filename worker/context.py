@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PREVIEW_SECONDS = 0.7
 NEARLY_DONE_SECONDS = 0.05
-"""When the next batch is claimed: a claim takes a few milliseconds."""
+"""When the next batch is claimed, or a step before the end: a claim takes a few milliseconds."""
 
 
 class RunContext:
@@ -48,7 +48,8 @@ class RunContext:
         if done:
             self._remaining_seconds = (time.monotonic() - self._started) / done * max(total - done, 0)
         self._reporter.say({job_id: self._progress(hold) for job_id, hold in self._batch.items()})
-        if done and self._on_nearly_done is not None and self._remaining_seconds <= NEARLY_DONE_SECONDS:
+        nearly = total - done <= 1 or self._remaining_seconds <= NEARLY_DONE_SECONDS
+        if done and nearly and self._on_nearly_done is not None:
             self._on_nearly_done()
             self._on_nearly_done = None
 

@@ -1,9 +1,10 @@
-"""How a worker learns that it must stop: Celery's main process hears SIGTERM and tells its child with SIGUSR2.
+"""How a worker learns that it must stop: Celery's main process hears SIGTERM and tells its child by signal.
 
 The child runs batches on its main thread, so handlers only set plain attributes. SIGUSR1 is Celery's soft time limit;
 SIGTERM in the child itself (systemd stops a whole group) means the same as SIGUSR2 while a batch runs.
 
-The first request lets the running batch end if it can within `drain_seconds`; the second ends it at its next step.
+The first request lets the running batch end if it can within `drain_seconds`; the second ends it at its next step. That
+one is a signal of its own, since two of the same may arrive as one.
 """
 
 import contextlib
@@ -12,9 +13,10 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import FrameType
 
 DRAIN_SIGNAL = signal.SIGUSR2
+HURRY_SIGNAL = signal.SIGURG
+"""Ignored by a child that does not listen yet."""
 
 
 @dataclass
@@ -32,29 +34,36 @@ class Drain:
 
     def request(self) -> None:
         """Stop soon; asked a second time, stop now."""
-        now = time.monotonic()
-        self.deadline = now + self.grace_seconds if self.deadline is None else now
+        if self.requested:
+            self.hurry()
+        else:
+            self.deadline = time.monotonic() + self.grace_seconds
+
+    def hurry(self) -> None:
+        """Stop at the next step."""
+        self.deadline = time.monotonic()
 
     def leaves_no_time_for(self, seconds: float) -> bool:
         """Whether work that takes this long from now would end too late."""
         return self.deadline is not None and time.monotonic() + seconds > self.deadline
 
-    def heard(self, _number: int, _frame: FrameType | None) -> None:
-        """As a signal handler."""
-        self.request()
+    def listen(self) -> None:
+        """Take the two signals of this module. Only on the main thread."""
+        signal.signal(DRAIN_SIGNAL, lambda _number, _frame: self.request())
+        signal.signal(HURRY_SIGNAL, lambda _number, _frame: self.hurry())
 
     @contextlib.contextmanager
     def listening(self, number: signal.Signals) -> Iterator[None]:
         """Take this signal as a request meanwhile. Only on the main thread."""
-        before = signal.signal(number, self.heard)
+        before = signal.signal(number, lambda _number, _frame: self.request())
         try:
             yield
         finally:
             signal.signal(number, before)
 
 
-def tell(pids: Iterable[int]) -> None:
-    """Ask these children to drain."""
+def tell(pids: Iterable[int], number: signal.Signals) -> None:
+    """Send these children a signal."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, DRAIN_SIGNAL)
+            os.kill(pid, number)

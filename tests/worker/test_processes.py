@@ -1,8 +1,12 @@
 """Whole workers as processes: tickets, batches, crashes, outages and drains."""
 
+import hashlib
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import psutil
@@ -19,6 +23,7 @@ from models.session import Sessions
 from models.states import AttemptOutcome, JobState
 from models.storage import Storage
 from tests.seeding import Seeder
+from tests.worker.broken_line import Line
 from tests.worker.conftest import Crew, until
 
 SHORT = {"SAFELIGHT_LEASE_SECONDS": "2", "SAFELIGHT_SWEEP_SECONDS": "0.3"}
@@ -36,8 +41,6 @@ def events_of(sessions: Sessions, job: UUID) -> list[str]:
 
 def stored(sessions: Sessions, storage: Storage, *jobs: UUID) -> int:
     """How many artifacts the jobs have; every one of them must be in the bucket, whole."""
-    import hashlib
-
     with sessions() as session:
         found = session.scalars(select(Artifact).where(Artifact.job_id.in_(jobs))).all()
     for artifact in found:
@@ -45,9 +48,9 @@ def stored(sessions: Sessions, storage: Storage, *jobs: UUID) -> int:
     return len(found)
 
 
-def child_of(process: "object") -> psutil.Process:
+def child_of(worker: "subprocess.Popen[bytes]") -> psutil.Process:
     """The pool child of a Celery worker: the process that has a courier."""
-    main = psutil.Process(process.pid)  # type: ignore[attr-defined]
+    main = psutil.Process(worker.pid)
     return next(child for child in main.children() if courier_of(child) is not None)
 
 
@@ -108,20 +111,47 @@ def test_a_flushed_redis_loses_no_job(crew: Crew, seed: Seeder, slow_checkpoint:
     assert crew.finish(job) == [JobState.SUCCEEDED]
 
 
-def test_a_drained_worker_gives_back_what_it_cannot_finish(
-    crew: Crew, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard
+def stop_group(worker: "subprocess.Popen[bytes]") -> None:
+    """As systemd does: every process of the group hears SIGTERM."""
+    os.killpg(worker.pid, signal.SIGTERM)
+
+
+def stop_twice(worker: "subprocess.Popen[bytes]") -> None:
+    worker.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    worker.send_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("stop", "grace_seconds"),
+    [
+        (stop_group, "1"),
+        pytest.param(stop_twice, "60", marks=pytest.mark.slow),
+        pytest.param(lambda worker: worker.send_signal(signal.SIGQUIT), "60", marks=pytest.mark.slow, id="SIGQUIT"),
+    ],
+)
+def test_a_stopped_worker_gives_back_what_it_cannot_finish(
+    crew: Crew,
+    seed: Seeder,
+    sessions: Sessions,
+    slow_checkpoint: CheckpointCard,
+    stop: Callable[["subprocess.Popen[bytes]"], None],
+    grace_seconds: str,
 ) -> None:
-    """Given a batch that takes longer than the grace, when SIGTERM comes, then its job is queued again at once."""
-    worker = crew.worker(SAFELIGHT_DRAIN_SECONDS="1")
+    """Given a batch that takes longer than the grace, when the worker is stopped, then its job is queued again at once.
+
+    Asked a second time, or by SIGQUIT, it does not wait for the grace either.
+    """
+    worker = crew.worker(SAFELIGHT_DRAIN_SECONDS=grace_seconds)
     (name,) = crew.names()
-    params = {"prompt": "step 0.1", "num_inference_steps": 100}
-    job = seed.job(seed.client(), seed_profile(seed, slow_checkpoint), params=params)
+    params = {"prompt": "step 0.1", "num_inference_steps": 150}
+    job = seed.job(seed.client(), slow_checkpoint, params=params)
     crew.ticket()
     until(lambda: crew.states(job) == [JobState.RUNNING], what="the start")
 
-    worker.send_signal(signal.SIGTERM)
+    stop(worker)
 
-    assert worker.wait(15) == 0
+    assert worker.wait(14) == 0
     assert crew.states(job) == [JobState.QUEUED]
     (attempt,) = attempts_of(sessions, job)
     assert attempt.outcome is AttemptOutcome.DRAINED
@@ -192,6 +222,7 @@ def test_a_courier_killed_while_it_stores_publishes_once(
     assert count == 3
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_worker_fails_at_the_cap(
     crew: Crew, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard
 ) -> None:
@@ -208,13 +239,30 @@ def test_a_job_that_kills_its_worker_fails_at_the_cap(
     assert crew.finish(good) == [JobState.SUCCEEDED]
 
 
+def test_a_broker_that_dies_costs_no_job_and_is_found_again(
+    crew: Crew, seed: Seeder, slow_checkpoint: CheckpointCard
+) -> None:
+    """Given a running job, when Redis goes away, then the job ends; when Redis is back, the worker hears it again."""
+    parts = urlsplit(crew.settings.redis_url)
+    assert parts.port is not None
+    line = Line(parts.port)
+    crew.worker(SAFELIGHT_REDIS_URL=crew.settings.redis_url.replace(f":{parts.port}", f":{line.port}"))
+    params = {"prompt": "step 0.1", "num_inference_steps": 10}
+    first = seed.job(seed.client(), slow_checkpoint, params=params)
+    crew.ticket()
+    until(lambda: crew.states(first) == [JobState.RUNNING], what="the start")
+
+    line.cut()
+    assert crew.finish(first) == [JobState.SUCCEEDED]
+
+    second = seed.job(seed.client(), slow_checkpoint)
+    line.mend()
+    crew.ticket()
+    assert crew.finish(second) == [JobState.SUCCEEDED]
+    line.cut()
+
+
 @pytest.mark.parametrize("module", ["worker.app", "worker.sweeper", "worker.courier.__main__"])
 def test_the_light_processes_import_no_torch(crew: Crew, module: str) -> None:
     process = crew.start("-c", f"import sys, {module}; sys.exit('torch' in sys.modules)")
     assert process.wait(30) == 0
-
-
-def seed_profile(seed: Seeder, checkpoint: CheckpointCard) -> CheckpointCard:
-    """The card as it is; the profile allows enough steps."""
-    assert checkpoint.profile.max_steps >= 100
-    return checkpoint
