@@ -17,6 +17,9 @@ timeout = 60
 """A worker whose main loop is stuck for so long is replaced; waiting requests do not count."""
 graceful_timeout = 15
 accesslog = None
+"""`api.access_log` writes the line of a request."""
+control_socket_disable = True
+"""It would lie in the home folder, one for all servers of a user."""
 errorlog = "-"
 loglevel = _settings.log_level.lower()
 proc_name = "safelight-api"

@@ -119,7 +119,7 @@ class Hub:
         while not self._stop.is_set():
             try:
                 self._listen()
-            except psycopg.Error as error:
+            except Exception as error:  # noqa: BLE001  # nobody would wake any more without this thread
                 log.warning("hub.reconnect", error=type(error).__name__)
                 self._stop.wait(RECONNECT_SECONDS)
 

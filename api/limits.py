@@ -5,7 +5,6 @@ after 1, 2, 4 … 32 s. With a timeout of 0.1 s and no second try, that is all a
 """
 
 import time
-from math import ceil
 
 from flask import Flask, Response, g
 from flask_limiter import Limiter, RequestLimit
@@ -43,5 +42,5 @@ def _key() -> str:
 
 
 def _remember_reset(limit: RequestLimit) -> Response | None:
-    g.rate_reset_seconds = max(1, ceil(limit.reset_at - time.time()))
+    g.rate_reset_seconds = max(1, round(limit.reset_at - time.time()))
     return None
