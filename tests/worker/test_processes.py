@@ -13,6 +13,7 @@ import psutil
 import pytest
 import redis
 from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
 
 from models.artifacts import Artifact
 from models.events import JobEvent
@@ -259,6 +260,39 @@ def test_a_broker_that_dies_costs_no_job_and_is_found_again(
     line.mend()
     crew.ticket()
     assert crew.finish(second) == [JobState.SUCCEEDED]
+    line.cut()
+
+
+@pytest.mark.slow
+def test_a_worker_cut_off_from_postgres_is_fenced_out(
+    crew: Crew, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard, storage: Storage
+) -> None:
+    """Given a worker that Postgres cannot hear, when another takes its job, then the first lets it go."""
+    database = make_url(crew.settings.database_url)
+    assert database.port is not None
+    line = Line(database.port)
+    cut_off = database.set(host="127.0.0.1", port=line.port).render_as_string(hide_password=False)
+    crew.worker(SAFELIGHT_DATABASE_URL=cut_off, **SHORT)
+    job = seed.job(seed.client(), slow_checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 40})
+    crew.ticket()
+    until(lambda: crew.states(job) == [JobState.RUNNING], what="the start")
+    crew.sweeper(**SHORT)
+
+    line.cut()
+    until(lambda: crew.states(job) == [JobState.QUEUED], what="the reaping")
+    other = crew.worker(**SHORT)
+
+    assert crew.finish(job) == [JobState.SUCCEEDED]
+    first, second = attempts_of(sessions, job)
+    assert (first.outcome, second.outcome) == (AttemptOutcome.LOST, AttemptOutcome.SUCCEEDED)
+    assert first.worker != second.worker
+    assert stored(sessions, storage, job) == 1
+
+    other.send_signal(signal.SIGTERM)
+    other.wait(15)
+    line.mend()
+    after = seed.job(seed.client(), slow_checkpoint)
+    assert crew.finish(after) == [JobState.SUCCEEDED]
     line.cut()
 
 

@@ -162,3 +162,55 @@ def test_a_manifest_cannot_lead_out_of_its_folder(
     checkpoint = register(seed, tmp_path, "escaping", manifest=manifest)
     with pytest.raises(CheckpointUnavailableError, match="out of its folder"):
         residency(sessions, settings, device).get(checkpoint)
+
+
+def test_a_hub_checkpoint_is_fetched_at_its_pinned_revision_without_code(
+    seed: Seeder,
+    sessions: Sessions,
+    settings: Settings,
+    device: Device,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import huggingface_hub
+
+    asked: list[dict[str, Any]] = []
+
+    def download(repo: str, **options: Any) -> None:
+        asked.append({"repo": repo, **options})
+        write_checkpoint(Path(options["local_dir"]))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    given = settings.model_copy(update={"checkpoint_cache": tmp_path / "cache"})
+    manifest = scan_folder(write_checkpoint(tmp_path / "same"))
+    location = f"somebody/something@{'0a' * 20}"
+    checkpoint = register(seed, tmp_path, "hub", source=Source.HUB, location=location, manifest=manifest)
+
+    residency(sessions, given, device).get(checkpoint)
+
+    assert (asked[0]["repo"], asked[0]["revision"]) == ("somebody/something", "0a" * 20)
+    assert not any(pattern.endswith((".py", ".bin", ".pkl")) for pattern in asked[0]["allow_patterns"])
+
+
+def test_a_hub_that_does_not_answer_is_an_infrastructure_error(
+    seed: Seeder,
+    sessions: Sessions,
+    settings: Settings,
+    device: Device,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import huggingface_hub
+
+    from models.errors import TransientError
+
+    def download(_repo: str, **_: Any) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    given = settings.model_copy(update={"checkpoint_cache": tmp_path / "cache"})
+    location = f"somebody/something@{'0a' * 20}"
+    checkpoint = register(seed, tmp_path, "hub", source=Source.HUB, location=location)
+    with pytest.raises(TransientError):
+        residency(sessions, given, device).get(checkpoint)
+    assert not list((tmp_path / "cache").iterdir())

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from models.checkpoints import Checkpoint
-from models.jobs import Attempt, CheckpointCard, FairClock, cancel
+from models.jobs import Attempt, CheckpointCard, FairClock, cancel, reap_lost
 from models.session import Sessions
 from models.settings import Settings
 from models.states import AttemptOutcome, JobState, Pool
@@ -25,7 +25,7 @@ def process(
 ) -> Iterator[WorkerProcess]:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)  # for the courier
-    process = WorkerProcess(settings.model_copy(update={"device": "cpu"}), Pool.GPU)
+    process = WorkerProcess(settings.model_copy(update={"device": "cpu", "lease_seconds": 8.0}), Pool.GPU)
     process.start()
     yield process
     process.close()
@@ -160,6 +160,43 @@ def test_work_claimed_ahead_is_given_back_by_a_draining_worker(
     process.runner._claim_ahead = claim_and_drain  # type: ignore[method-assign]
     assert run() == 1
     assert (seed.read(first).state, seed.read(second).state) == (JobState.SUCCEEDED, JobState.QUEUED)
+
+
+def test_a_broken_device_ends_the_process_after_its_jobs_were_given_back(
+    process: WorkerProcess,
+    seed: Seeder,
+    sessions: Sessions,
+    slow_checkpoint: CheckpointCard,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("tests.worker.slow.Slow.run", broken)
+    job = seed.job(seed.client(), slow_checkpoint)
+    with pytest.raises(SystemExit):
+        process.wake()
+    assert seed.read(job).state is JobState.QUEUED
+    assert attempt_of(sessions, job).error_code == "pipeline_error"
+
+
+def test_a_batch_that_loses_its_lease_is_let_go(
+    run: Callable[[], int], process: WorkerProcess, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard
+) -> None:
+    """Given a job that was reaped while it ran, when the heartbeat misses it, then its run ends."""
+    job = seed.job(seed.client(), slow_checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 100})
+
+    def steal() -> None:
+        until(lambda: seed.read(job).state is JobState.RUNNING)
+        with sessions.begin() as session:
+            session.execute(text("UPDATE jobs SET lease_expires_at = now() - interval '1 s'"))
+            reap_lost(session, max_crashes=1)
+
+    process.runner.aside.do("steal", steal)
+    started = time.monotonic()
+    run()
+    assert time.monotonic() - started < 8
+    assert process.runner.holds.current() == []
 
 
 def test_a_worker_says_that_it_is_alive_and_gone(process: WorkerProcess, sessions: Sessions) -> None:
