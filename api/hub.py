@@ -122,6 +122,8 @@ class Hub:
             except Exception as error:  # noqa: BLE001  # nobody would wake any more without this thread
                 log.warning("hub.reconnect", error=type(error).__name__)
                 self._stop.wait(RECONNECT_SECONDS)
+            if self._should_stop():
+                self.stop()
 
     def _listen(self) -> None:
         with psycopg.connect(
@@ -135,11 +137,9 @@ class Hub:
             # Whatever was said while nobody listened is found by looking.
             self._wake_all()
             polled_at = time.monotonic()
-            while not self._stop.is_set():
+            while not self._stop.is_set() and not self._should_stop():
                 for notification in connection.notifies(timeout=TICK_SECONDS):
                     self._wake_one(notification.payload)
-                if self._should_stop():
-                    self.stop()
                 self._show_progress()
                 if time.monotonic() - polled_at >= POLL_SECONDS:
                     polled_at = time.monotonic()

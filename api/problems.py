@@ -9,11 +9,18 @@ import structlog
 from flask import Flask, Response, g, request
 from flask_limiter.errors import RateLimitExceeded
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from models.errors import FieldError, RequestError, StorageError, UnauthenticatedError, ValidationFailedError
+from models.errors import (
+    ConflictError,
+    FieldError,
+    RequestError,
+    StorageError,
+    UnauthenticatedError,
+    ValidationFailedError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:safelight:problem:"
@@ -81,6 +88,7 @@ def install_problems(app: Flask) -> None:
     for unreachable in (OperationalError, InterfaceError, PoolTimeoutError):
         app.register_error_handler(unreachable, _database_away)
     app.register_error_handler(DataError, _not_storable)
+    app.register_error_handler(IntegrityError, _raced)
     app.register_error_handler(DBAPIError, _database_error)
     app.register_error_handler(RateLimitExceeded, _rate_limited)
     app.register_error_handler(HTTPException, _http_error)
@@ -122,6 +130,16 @@ def _database_away(error: Exception) -> Response:
 
 def _database_error(error: DBAPIError) -> Response:
     return _database_away(error) if error.connection_invalidated else _unexpected(error)
+
+
+def _raced(error: IntegrityError) -> Response:
+    log.warning("database.integrity", error=type(error.orig).__name__)
+    return problem_response(
+        status=409,
+        code=ConflictError.code,
+        title=ConflictError.title,
+        detail="Somebody else changed the same thing at the same moment; look at it, and try again.",
+    )
 
 
 def _not_storable(error: DataError) -> Response:

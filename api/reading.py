@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from flask import request
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError, from_json
 from werkzeug.datastructures import MultiDict
 
 from models.errors import FieldError, RequestError, UnsupportedMediaError, ValidationFailedError
+from models.params import TASKS
 
 M = TypeVar("M", bound=BaseModel)
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
@@ -69,6 +70,16 @@ def _rfc3339(text: Any) -> Any:
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 """A moment of a query string; pydantic alone would also take seconds since 1970."""
+
+
+def _known_task(name: str) -> str:
+    if name not in TASKS:
+        raise PydanticCustomError("unknown_task", "Known tasks are {names}", {"names": ", ".join(TASKS)})
+    return name
+
+
+TaskName = Annotated[str, AfterValidator(_known_task), Field(json_schema_extra={"enum": list(TASKS)})]
+"""A name in `models.params.TASKS`."""
 
 
 def refuse_nul(value: Any) -> None:

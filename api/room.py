@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from api.auth import Access
 from api.problems import MEDIA_TYPE
 from api.reading import body_reader, header_reader, query_reader
+from models.errors import NotFoundError
 
 View = Callable[..., Any]
 BEARER = "bearer"
@@ -109,6 +110,8 @@ def _checked(view: View, access: Access) -> View:
 
     @wraps(view)
     def run(**arguments: Any) -> Response:
+        if any("\x00" in value for value in arguments.values() if isinstance(value, str)):
+            raise NotFoundError("There is nothing under this address.")
         read: dict[str, Any] = {name: reader() for name, reader in readers.items()}
         if path is not None:
             read["path"] = path.model_construct(**arguments)

@@ -2,14 +2,13 @@
 
 from uuid import UUID
 
-from flask import Response, redirect
+from flask import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.artifacts.schemas import ArtifactDetail, ArtifactPath
-from api.artifacts.views import presigned
 from api.auth import Access, visible_client
-from api.jobs.results import REDIRECT
+from api.blobs import REDIRECT, artifact_redirect
 from api.jobs.views import artifact_view
 from api.room import Answer, Room
 from api.services import get_services
@@ -32,12 +31,9 @@ def get_artifact(path: ArtifactPath) -> Answer:
 @room.endpoint("get", "/artifacts/<uuid:artifact_id>/content", access=Access.READ, answers={302: REDIRECT})
 def get_artifact_content(path: ArtifactPath) -> Response:
     """Fetch a picture: redirects to a URL that is signed for a few minutes."""
-    services = get_services()
-    with services.reader() as session:
+    with get_services().reader() as session:
         artifact = _visible(session, path.artifact_id)
-    response: Response = redirect(presigned(services, artifact))  # type: ignore[assignment]
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return artifact_redirect(artifact)
 
 
 def _visible(session: Session, artifact_id: UUID) -> Artifact:

@@ -42,7 +42,7 @@ def get_checkpoint(path: CheckpointPath) -> Answer:
     return Answer(_view(row))
 
 
-@room.endpoint("post", "/checkpoints", access=Access.ADMIN, answers={201: CheckpointView})
+@room.endpoint("post", "/checkpoints", access=Access.ADMIN, answers={201: CheckpointView}, problems=(409,))
 def create_checkpoint(body: CheckpointRequest) -> Answer:
     """Make a checkpoint available under its name. New files under an old name replace it for new jobs."""
     services = get_services()

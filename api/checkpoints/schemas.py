@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from api.jobs.schemas import TaskName
+from api.reading import TaskName
 from models.checkpoints import Source
 from models.params import TASKS, CheckpointProfile
 from models.states import Pool

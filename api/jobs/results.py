@@ -1,9 +1,9 @@
 """What a job made, and what it looks like meanwhile."""
 
-from flask import Response, redirect
+from flask import Response
 
-from api.artifacts.views import presigned
 from api.auth import Access
+from api.blobs import REDIRECT, artifact_redirect
 from api.jobs.access import visible_job
 from api.jobs.schemas import ArtifactList, JobPath
 from api.jobs.views import artifact_view
@@ -14,7 +14,6 @@ from models.jobs import Job
 from models.states import JobState
 
 PICTURE = {"description": "The picture.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
-REDIRECT = {"description": "Where the bytes are, for a few minutes."}
 
 
 def add_result_routes(room: Room) -> None:
@@ -31,13 +30,12 @@ def add_result_routes(room: Room) -> None:
 
 def get_result(path: JobPath) -> Answer | Response:
     """The picture of a job: a redirect to it, or the list when there are several."""
-    services = get_services()
-    with services.reader() as session:
+    with get_services().reader() as session:
         job = visible_job(session, path.job_id, whole=True)
     _check_result(job)
     if len(job.artifacts) > 1:
         return Answer(ArtifactList(items=[artifact_view(artifact) for artifact in job.artifacts]))
-    return redirect(presigned(services, job.artifacts[0]))  # type: ignore[return-value]
+    return artifact_redirect(job.artifacts[0])
 
 
 def get_preview(path: JobPath) -> Response:

@@ -2,8 +2,10 @@
 
 import contextlib
 from http import HTTPStatus
+from uuid import UUID
 
 from sqlalchemy import delete
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.auth import Access, principal, visible_client
 from api.jobs.access import changeable_job, visible_job
@@ -30,7 +32,7 @@ from api.reading import read_json
 from api.room import Answer, Room, either
 from api.services import Services, get_services
 from api.waiting import wait_until_final, wanted_seconds
-from models.errors import ConflictError, StorageError
+from models.errors import ConflictError, NotFoundError, StorageError
 from models.jobs import Job, cancel, request_digest
 from models.jobs.queries import JobFilter, list_jobs
 from models.states import CANCELABLE_STATES, FINAL_STATES, RETRYABLE_STATES, JobState
@@ -155,17 +157,22 @@ def _placed(services: Services, body: JobBody, origin: Origin, prefer: str | Non
     headers = {"Location": view.urls.self}
     if submitted.replayed:
         headers["Idempotency-Replayed"] = "true"
+    # The job is taken, whatever happens while it is waited for.
+    with contextlib.suppress(SQLAlchemyError, NotFoundError):
+        view = _waited_for(services, submitted.job_id, view, prefer, headers)
+    final = "Preference-Applied" in headers and view.state in FINAL_STATES
+    return Answer(view, HTTPStatus.OK if final else HTTPStatus.ACCEPTED, headers, frozenset({"attempts"}))
+
+
+def _waited_for(
+    services: Services, job_id: UUID, view: JobView, prefer: str | None, headers: dict[str, str]
+) -> JobView:
     seconds = wanted_seconds(prefer, None, services.settings.max_wait_seconds)
-    if seconds > 0:
-        if view.state not in FINAL_STATES and wait_until_final(services, submitted.job_id, seconds):
-            with services.reader() as session:
-                view = job_detail(services, session, visible_job(session, submitted.job_id, whole=True))
-            headers["Preference-Applied"] = f"wait={seconds}"
-        elif view.state in FINAL_STATES:
-            headers["Preference-Applied"] = f"wait={seconds}"
-        if view.state in FINAL_STATES:
-            return Answer(view, HTTPStatus.OK, headers, frozenset({"attempts"}))
-    return Answer(view, HTTPStatus.ACCEPTED, headers, frozenset({"attempts"}))
+    if seconds > 0 and (view.state in FINAL_STATES or wait_until_final(services, job_id, seconds)):
+        headers["Preference-Applied"] = f"wait={seconds}"
+        with services.reader() as session:
+            view = job_detail(services, session, visible_job(session, job_id, whole=True))
+    return view
 
 
 def _idempotency(key: str | None, salt: dict[str, str]) -> tuple[str | None, bytes | None]:

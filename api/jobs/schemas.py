@@ -4,10 +4,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, create_model
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
-from api.reading import Flag, Moment, WholeNumber
+from api.reading import Flag, Moment, TaskName, WholeNumber
 from models.jobs.prepare import MAX_PRIORITY, MIN_PRIORITY
 from models.params import TASKS, TaskParams
 from models.states import AttemptOutcome, JobState, Lane
@@ -23,15 +22,6 @@ Priority = Annotated[int, Field(ge=MIN_PRIORITY, le=MAX_PRIORITY, description="H
 Deadline = Annotated[
     float, Field(gt=0, le=MAX_DEADLINE_SECONDS, description="Expires unless a worker has started it by then.")
 ]
-
-
-def _known_task(name: str) -> str:
-    if name not in TASKS:
-        raise PydanticCustomError("unknown_task", "Known tasks are {names}", {"names": ", ".join(TASKS)})
-    return name
-
-
-TaskName = Annotated[str, AfterValidator(_known_task), Field(json_schema_extra={"enum": list(TASKS)})]
 IdempotencyKey = Annotated[
     str | None,
     Field(

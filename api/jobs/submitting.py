@@ -1,10 +1,12 @@
 """From a body to a queued job: the checkpoint's card, the params resolved, T1, the ticket, the view."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from api.auth import principal
@@ -86,8 +88,10 @@ def place(services: Services, body: JobBody, origin: Origin) -> tuple[Submitted,
     with services.reader() as session:
         if submitted.replayed:
             return submitted, _replayed_view(services, session, submitted.job_id)
-        job = _as_row(wanted, submitted)
-        queue = queue_view(services, session, job, card.seconds_per_step)
+        job, queue = _as_row(wanted, submitted), None
+        # The job is taken, whatever happens now: an error here would make the client send it once more.
+        with contextlib.suppress(SQLAlchemyError):
+            queue = queue_view(services, session, job, card.seconds_per_step)
     ref = CheckpointRef.model_construct(name=card.name, revision=card.revision)
     return submitted, job_view(job, ref, artifacts=[], queue=queue)
 

@@ -45,7 +45,7 @@ def list_keys() -> Answer:
     return Answer(KeyList(items=[_view(key, client) for key, client in rows]))
 
 
-@room.endpoint("post", "/keys", access=Access.ADMIN, answers={201: NewKeyView})
+@room.endpoint("post", "/keys", access=Access.ADMIN, answers={201: NewKeyView}, problems=(409,))
 def create_key(body: KeyRequest) -> Answer:
     """Make a key. Its secret is shown this once."""
     services = get_services()
@@ -72,6 +72,7 @@ def delete_key(path: KeyPath) -> Answer:
 
 def _client(session: Session, name: str, max_live_jobs: int) -> Client:
     found = session.scalars(select(Client).where(Client.name == name)).one_or_none()
+    # Two requests that make the same client at once: the second is told so (409), and finds it when it tries again.
     return found or create_client(session, name, max_live_jobs=max_live_jobs)
 
 

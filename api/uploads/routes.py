@@ -3,12 +3,12 @@
 import uuid
 from http import HTTPStatus
 
-from flask import Response, redirect, request
+from flask import Response, request
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.auth import Access, may_act_for, principal, visible_client
-from api.jobs.results import REDIRECT
+from api.blobs import REDIRECT, upload_redirect
 from api.room import Answer, Room
 from api.services import get_services
 from api.uploads.pictures import MEDIA_TYPE, Picture, normalized
@@ -81,13 +81,9 @@ def get_upload(path: UploadPath) -> Answer:
 @room.endpoint("get", "/uploads/<uuid:upload_id>/content", access=Access.READ, answers={302: REDIRECT})
 def get_upload_content(path: UploadPath) -> Response:
     """Fetch an upload: redirects to a URL that is signed for a few minutes."""
-    services = get_services()
-    with services.reader() as session:
+    with get_services().reader() as session:
         row = _visible(session, path)
-    url = services.storage.presigned_get(row.key, media_type=row.media_type, filename=f"{row.id}.png")
-    response: Response = redirect(url)  # type: ignore[assignment]
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return upload_redirect(row)
 
 
 @room.endpoint("delete", "/uploads/<uuid:upload_id>", access=Access.WRITE, answers={204: None})
