@@ -40,8 +40,15 @@ class CheckpointStore:
             TransientError: S3 or the Hub does not answer.
         """
         folder = self._folder_of(row)
-        for relative, entry in row.files.items():
-            self._verify(folder, relative, entry)
+        try:
+            self._verify_all(row, folder)
+        except CheckpointUnavailableError:
+            if row.source is Source.LOCAL:
+                raise
+            # Our own copy may have been damaged: fetch it once more.
+            shutil.rmtree(folder, ignore_errors=True)
+            self._fetch(row, folder)
+            self._verify_all(row, folder)
         return CheckpointFiles(name=row.name, folder=folder, family=row.family, profile=row.profile, config={})
 
     def _folder_of(self, row: Checkpoint) -> Path:
@@ -76,6 +83,10 @@ class CheckpointStore:
                 storage.download(f"{row.location.rstrip('/')}/{relative}", target)
             except NotFoundError:
                 raise CheckpointUnavailableError(f"{row.name}: {relative} is not in the bucket.") from None
+
+    def _verify_all(self, row: Checkpoint, folder: Path) -> None:
+        for relative, entry in row.files.items():
+            self._verify(folder, relative, entry)
 
     def _verify(self, folder: Path, relative: str, entry: dict[str, Any]) -> None:
         path = _inside(folder, relative)

@@ -58,6 +58,11 @@ class Holds:
         with self._lock:
             self._entries.pop(hold, None)
 
+    def has(self, hold: Hold) -> bool:
+        """Whether it has not ended yet."""
+        with self._lock:
+            return hold in self._entries
+
     def current(self) -> list[Hold]:
         """All that is held and not lost."""
         with self._lock:

@@ -5,14 +5,16 @@ import secrets
 import signal
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import InternalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from models.checkpoints import Checkpoint
 from models.jobs import claim, release_drained
 from models.progress import ProgressBoard
 from models.queue import TicketSender, clear_ticket, connect_redis
@@ -26,6 +28,7 @@ from worker.devices import Device, memory_budget_bytes, open_device
 from worker.drain import Drain
 from worker.holds import Holds
 from worker.lease import Heartbeat
+from worker.pipelines import load_family
 from worker.reporter import Reporter
 from worker.residency import Residency
 from worker.runner import Runner
@@ -125,12 +128,20 @@ class WorkerProcess:
         )
 
     def _rehearse(self) -> None:
-        """Open a connection and compile the claim. Postgres refuses it in a read-only transaction: it takes no job."""
+        """Compile the claim and import the families in use, so that the first job waits for neither."""
         try:
             with self.runner.sessions() as session:
+                known = Checkpoint.pool == self.pool, Checkpoint.enabled
+                families = session.scalars(select(Checkpoint.family).where(*known).distinct()).all()
+            with self.runner.sessions() as session, suppress(InternalError):
+                # Postgres refuses the claim in a read-only transaction: no job is taken.
                 session.execute(text("SET TRANSACTION READ ONLY"))
                 claim(session, pool=self.pool, owner=self.name, max_images=1, lease_seconds=1)
-        except InternalError:
-            pass
         except SQLAlchemyError as error:
             log.warning("Postgres does not answer yet", error=type(error).__name__)
+            return
+        for family in families:
+            try:
+                load_family(family)
+            except Exception as error:  # noqa: BLE001  # a job of this family will say so, with its own error
+                log.warning("a family cannot be loaded", family=family, error=type(error).__name__)

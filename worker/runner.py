@@ -14,10 +14,10 @@ from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from models.errors import InvalidInputError, RunError
+from models.errors import InvalidInputError, RunError, TransientError
 from models.jobs import ClaimedJob, Hold, claim, fail, release_canceled, release_drained, work_waits
 from models.jobs.order import advance
 from models.jobs.queries import learn_speed
@@ -34,6 +34,7 @@ from worker.courier.client import CourierClient
 from worker.courier.frames import Delivery, Parcel, PictureHead, Receipt
 from worker.devices import Device
 from worker.drain import Drain
+from worker.faults import as_run_error
 from worker.holds import Holds, Stop
 from worker.pipelines.base import Item, Picture
 from worker.reporter import Reporter
@@ -116,9 +117,10 @@ class Runner:
             batch.load_seconds = time.monotonic() - batch.started_at
             self.phase = "running"
             self._run(batch, resident, self._items_of(batch))
-        except RunError as error:
-            for job in batch.jobs.values():
-                self._fail(batch, job.hold, error)
+        except DBAPIError as error:
+            self._fail_rest(batch, TransientError(f"Postgres did not answer: {type(error.orig).__name__}."))
+        except Exception as error:  # noqa: BLE001  # a hold that nobody ends would be extended for ever
+            self._fail_rest(batch, as_run_error(error))
         finally:
             self.phase = "idle"
 
@@ -258,8 +260,14 @@ class Runner:
         log.warning("an attempt failed", job=str(hold.job_id), attempt=hold.attempt, code=error.code)
         self._settle(hold, lambda session: fail(session, hold, error, self.settings, measures))
 
+    def _fail_rest(self, batch: Batch, error: RunError) -> None:
+        """The batch came to nothing: fail what has neither ended nor reached the courier."""
+        for job in batch.jobs.values():
+            if not self.courier.has(job.hold) and self.holds.has(job.hold):
+                self._fail(batch, job.hold, error)
+
     def _settle(self, hold: Hold, verb: Callable[[Session], object]) -> None:
-        """End a hold in Postgres, again while Postgres is away and the lease may still be ours."""
+        """End a hold in Postgres, again while Postgres is away and the lease may still be ours. Never raises."""
         while self.holds.stop_of(hold) is not Stop.LOST:
             try:
                 with self.sessions.begin() as session:
@@ -268,6 +276,9 @@ class Runner:
             except OperationalError as error:
                 log.warning("Postgres does not answer", error=type(error.orig).__name__)
                 time.sleep(SETTLE_PAUSE_SECONDS)
+            except SQLAlchemyError:
+                log.exception("a job could not be ended; its lease will run out", job=str(hold.job_id))
+                break
         self.holds.forget(hold)
 
     def _say(self, batch: Batch, phase: str) -> None:

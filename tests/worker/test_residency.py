@@ -126,7 +126,7 @@ def test_files_are_hashed_once_until_they_change(
     assert len(hashed) == 1
 
 
-def test_an_s3_checkpoint_is_fetched_once(
+def test_an_s3_checkpoint_is_fetched_once_and_again_when_its_copy_is_damaged(
     seed: Seeder, sessions: Sessions, settings: Settings, device: Device, tmp_path: Path, storage: Storage
 ) -> None:
     folder = write_checkpoint(tmp_path / "remote")
@@ -136,6 +136,10 @@ def test_an_s3_checkpoint_is_fetched_once(
     checkpoint = register(seed, tmp_path, "remote", 64, **changes)
 
     residency(sessions, given, device).get(checkpoint)
+    (copy,) = (tmp_path / "cache").glob("*/model.safetensors")
+    copy.write_bytes(b"damaged")
+    residency(sessions, given, device).get(checkpoint)
+    assert copy.read_bytes() == bytes(64)
     storage.delete(["checkpoints/remote/model.safetensors"])
     residency(sessions, given, device).get(checkpoint)
 

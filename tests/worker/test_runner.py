@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
 from models.checkpoints import Checkpoint
 from models.jobs import Attempt, CheckpointCard, FairClock, cancel, reap_lost
@@ -178,6 +179,31 @@ def test_a_broken_device_ends_the_process_after_its_jobs_were_given_back(
         process.wake()
     assert seed.read(job).state is JobState.QUEUED
     assert attempt_of(sessions, job).error_code == "pipeline_error"
+
+
+def test_no_accident_of_the_worker_itself_leaves_a_job_running(
+    run: Callable[[], int],
+    process: WorkerProcess,
+    seed: Seeder,
+    sessions: Sessions,
+    slow_checkpoint: CheckpointCard,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Given Postgres away just while the checkpoint's row is read, then the job is queued again at no cost."""
+
+    def away(_: UUID) -> Any:
+        raise OperationalError("SELECT", {}, Exception("away"))
+
+    monkeypatch.setattr(process.runner.residency, "get", away)
+    first = seed.job(seed.client(), slow_checkpoint)
+    run()
+    assert (seed.read(first).state, seed.read(first).error_count) == (JobState.QUEUED, 0)
+
+    monkeypatch.setattr(process.runner.residency, "get", lambda _: 1 / 0)
+    second = seed.job(seed.client(), slow_checkpoint)
+    run()
+    assert (seed.read(second).state, seed.read(second).error_count) == (JobState.QUEUED, 1)
+    assert process.runner.holds.current() == []
 
 
 def test_a_batch_that_loses_its_lease_is_let_go(

@@ -80,6 +80,11 @@ class CourierClient:
                 self._outbox.append(Drop(hold))
                 self._changed.notify_all()
 
+    def has(self, hold: Hold) -> bool:
+        """Whether a parcel of this attempt has no receipt yet."""
+        with self._changed:
+            return hold in self._waiting
+
     def images_under_way(self) -> int:
         """How many have no receipt yet."""
         with self._changed:
