@@ -42,5 +42,7 @@ def _key() -> str:
 
 
 def _remember_reset(limit: RequestLimit) -> Response | None:
-    g.rate_reset_seconds = max(1, round(limit.reset_at - time.time()))
+    # Flask-Limiter rounds up to the next second, beyond the window's own length.
+    left = round(limit.reset_at - time.time())
+    g.rate_reset_seconds = min(max(1, left), limit.limit.get_expiry())
     return None

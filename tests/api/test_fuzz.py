@@ -20,6 +20,7 @@ def test_schemathesis_finds_nothing(settings: Settings, seed: Seeder, tmp_path: 
     seed.checkpoint()
     key = seed.key(seed.client(), Role.ADMIN)
     quiet = settings.model_copy(update={"rate_limit": "", "max_wait_seconds": 0})
+    # One thread: Python 3.11 crashes now and then when two parse source at once, which schemathesis does.
     with running_server(quiet, tmp_path / "log") as server:
         run = subprocess.run(
             [
@@ -28,7 +29,7 @@ def test_schemathesis_finds_nothing(settings: Settings, seed: Seeder, tmp_path: 
                 "--phases", "examples,coverage,fuzzing",
                 "--exclude-path-regex", "/events$",
                 "--exclude-checks", EXCLUDED_CHECKS,
-                "--max-examples", "8", "--seed", "1", "--workers", "2", "--no-shrink",
+                "--max-examples", "8", "--seed", "1", "--no-shrink",
                 "--warnings", "off", "--continue-on-failure", "--max-redirects", "0",
             ],
             cwd=tmp_path, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=LIMIT_SECONDS,

@@ -4,8 +4,10 @@ import time
 import uuid
 
 import httpx
+import pytest
 from flask import Flask
 from sqlalchemy import text, update
+from sqlalchemy.exc import OperationalError
 
 from api.app import create_app
 from api.services import services_of
@@ -238,3 +240,17 @@ def test_a_new_job_sends_a_ticket_and_a_dead_redis_only_counts_a_failure(app_set
         assert (ready.status_code, ready.json["status"]) == (200, "degraded")
     finally:
         services.close()
+
+
+def test_a_job_that_was_taken_is_never_answered_with_an_error(
+    caller: Caller, seed: Seeder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("away"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("api.jobs.submitting.queue_view", away)
+        patched.setattr("api.jobs.routes.wait_until_final", away)
+        answer = caller.post("/v1/jobs", PROMPT, headers={"Prefer": "wait=5"})
+    assert (answer.status_code, answer.json["queue"], answer.json["state"]) == (202, None, "queued")
+    assert caller.get(answer.headers["Location"]).json["queue"]["position"] == 0

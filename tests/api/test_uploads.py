@@ -143,3 +143,9 @@ def test_deleting_takes_the_object_too(caller: Caller, storage: Storage, picture
     assert caller.delete(f"/v1/uploads/{upload['id']}").status_code == 204
     assert {blob.key for blob in storage.listing("uploads/")} == before
     assert caller.get(f"/v1/uploads/{upload['id']}").status_code == 404
+
+
+def test_a_picture_may_be_larger_than_a_body_of_json(caller: Caller) -> None:
+    noise = encoded(Image.effect_noise((1200, 1200), 90), "PNG")
+    assert len(noise) > 1 << 20
+    assert caller.upload(noise).status_code == 201
