@@ -4,6 +4,7 @@ Flask-Limiter notices a dead Redis by the first request that fails, counts in me
 after 1, 2, 4 … 32 s. With a timeout of 0.1 s and no second try, that is all a dead Redis ever costs.
 """
 
+import logging
 import time
 
 from flask import Flask, Response, g
@@ -33,8 +34,15 @@ def install_limits(app: Flask, settings: Settings) -> Limiter | None:
     )
     # Public endpoints have no key to count by.
     limiter.request_filter(lambda: "principal" not in g)
+    limiter.logger.addFilter(_without_traceback)
     limiter.init_app(app)
     return limiter
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """One line for each request that met the dying Redis is enough."""
+    record.exc_info = None
+    return True
 
 
 def _key() -> str:
