@@ -67,6 +67,8 @@ def _name_pool(instance: Any, **_: Any) -> None:
 def _remember(sender: Any, **_: Any) -> None:
     global _controller  # noqa: PLW0603  # Celery gives the controller to nobody else
     _controller = sender
+    # A spawned child inherits this until it listens: told to drain in its first seconds, it must not die of that.
+    signal.signal(drain.DRAIN_SIGNAL, signal.SIG_IGN)
 
 
 def _ready(**_: Any) -> None:

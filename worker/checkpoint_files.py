@@ -49,7 +49,8 @@ class CheckpointStore:
             shutil.rmtree(folder, ignore_errors=True)
             self._fetch(row, folder)
             self._verify_all(row, folder)
-        return CheckpointFiles(name=row.name, folder=folder, family=row.family, profile=row.profile, config={})
+        config = {"compile": self._settings.compile}
+        return CheckpointFiles(name=row.name, folder=folder, family=row.family, profile=row.profile, config=config)
 
     def _folder_of(self, row: Checkpoint) -> Path:
         if row.source is Source.LOCAL:

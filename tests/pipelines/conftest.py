@@ -19,12 +19,6 @@ from worker.pipelines.base import CheckpointFiles, Item, Picture, Pipeline
 SIZE = 32
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Samplers of diffusers call np.array(tensor), which numpy 2 means to forbid; we cannot change that."""
-    text = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-    config.addinivalue_line("filterwarnings", text)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
