@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     presign_seconds: int = Field(600, ge=1, le=604_800)
     max_wait_seconds: int = Field(60, ge=0, description="Upper bound of `Prefer: wait=N`.")
     sse_heartbeat_seconds: float = Field(15, gt=0)
-    rate_limit: str = Field("1200 per minute", description="Per key, Flask-Limiter's syntax; empty turns it off.")
+    rate_limit: str = Field("6000 per minute", description="Per key, Flask-Limiter's syntax; empty turns it off.")
 
     # jobs
     idempotency_hours: int = Field(24, ge=1)
