@@ -180,6 +180,13 @@ class PipelineFailedError(RunError):
     code = "pipeline_error"
 
 
+class RunTimedOutError(RunError):
+    """The pipeline ran longer than `run_timeout_seconds`: an error of the application, like any other of its kind."""
+
+    code = "timed_out"
+    title = "The pipeline took too long"
+
+
 class TransientError(RunError):
     """Infrastructure failed (S3, Postgres, the Hub): tried again for as long as the infrastructure budget lasts."""
 

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     affinity_seconds: float = Field(5, ge=0, description="How long a head may be passed over for a loaded checkpoint.")
     drain_seconds: float = Field(10, ge=0, description="What a stopping worker may still spend on its batch.")
     max_batch_images: int = Field(8, ge=1, description="Images in one micro-batch.")
+    run_timeout_seconds: float = Field(
+        1800, ge=0, description="A batch that runs longer is ended, with its process if it hangs; 0 = never."
+    )
 
     # devices
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, mps.")

@@ -4,7 +4,7 @@ Out of memory: split in halves, then let the pipeline slim, then fail that item 
 fails alone and the rest runs again. Whatever else goes wrong fails the items that were not finished by then.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -25,6 +25,8 @@ class BatchRun:
     finished: Finished
     failed: Failed
     empty_cache: Callable[[], None] = lambda: None
+    watched: Callable[[Iterator[Picture], Sequence[Item]], Iterator[Picture]] = lambda pictures, _items: pictures
+    """Goes between the pipeline and this loop, to see how long each call takes."""
     max_items: int | None = None
     """What is known to fit from an earlier batch of this shape; shrinks when that was too much."""
     ladder: list[str] = field(default_factory=list)
@@ -67,7 +69,7 @@ class BatchRun:
         partial: dict[UUID, dict[int, Picture]] = {item.job_id: {} for item in items}
         wanted = {item.job_id: item for item in items}
         try:
-            for picture in self.pipeline.run(items, context):
+            for picture in self.watched(self.pipeline.run(items, context), items):
                 _check(picture)
                 pictures = partial[picture.job_id]
                 pictures[picture.index] = picture

@@ -23,6 +23,8 @@ class Stop(StrEnum):
     """The lease is somebody else's, or may be."""
     DRAINED = "drained"
     """This worker stops."""
+    TIMED_OUT = "timed_out"
+    """Its batch ran too long."""
 
 
 @dataclass
@@ -97,6 +99,10 @@ class Holds:
     def drain(self, hold: Hold) -> None:
         """There is no time left to finish it."""
         self._flag(hold, Stop.DRAINED)
+
+    def time_out(self, hold: Hold) -> None:
+        """Its batch ran too long."""
+        self._flag(hold, Stop.TIMED_OUT)
 
     def check(self) -> None:
         """Flag what ran out by our own clock."""

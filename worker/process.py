@@ -1,10 +1,13 @@
 """One worker process: builds its parts, starts its threads, says that it is alive, and ends them in order."""
 
+import faulthandler
 import os
 import secrets
 import signal
 import socket
+import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +18,7 @@ from sqlalchemy.exc import InternalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models.checkpoints import Checkpoint
-from models.jobs import claim, release_drained
+from models.jobs import Hold, claim, release_drained
 from models.progress import ProgressBoard
 from models.queue import TicketSender, clear_ticket, connect_redis
 from models.session import make_engine, make_sessions
@@ -32,6 +35,7 @@ from worker.pipelines import load_family
 from worker.reporter import Reporter
 from worker.residency import Residency
 from worker.runner import Runner
+from worker.watchdog import END_SECONDS
 
 CLOSE_SECONDS = 20.0
 """What storing the last pictures may take when the worker stops."""
@@ -72,12 +76,14 @@ class WorkerProcess:
             aside=Aside(),
         )
         self.heartbeat = Heartbeat(self._beat_engine, self.runner.holds, self._say_alive)
+        self.runner.watchdog.end = self._end_hung
 
     def start(self) -> None:
         """Start threads and courier, and do once what the first job would otherwise wait for."""
         self.runner.courier.start()
         self.runner.reporter.start()
         self.heartbeat.start()
+        self.runner.watchdog.start()
         threading.Thread(target=self._rehearse, name="rehearsal", daemon=True).start()
         log.info("worker is up", worker=self.name, pool=self.pool.value, device=self.device.name)
 
@@ -93,6 +99,7 @@ class WorkerProcess:
             return
         self.closed = True
         runner = self.runner
+        runner.watchdog.stop()
         runner.courier.close(CLOSE_SECONDS)
         runner.aside.close()
         self.heartbeat.stop()
@@ -107,6 +114,22 @@ class WorkerProcess:
         self._beat_engine.dispose()
         self.engine.dispose()
         log.info("worker is gone", worker=self.name)
+
+    def _end_hung(self, holds: Sequence[Hold]) -> None:
+        """A pipeline neither ends nor stops: end its jobs and then this process, whatever the main thread does."""
+        log.critical("a pipeline hangs; this process ends and a fresh one takes over", worker=self.name)
+        faulthandler.dump_traceback(sys.__stderr__ or 2)  # where it hangs; without values, so without prompts
+        patience = threading.Timer(END_SECONDS, os._exit, (1,))
+        patience.daemon = True
+        patience.start()
+        self.drain.request()
+        try:
+            self.runner.fail_hung(holds)
+            self.close()
+        except Exception:
+            log.exception("the worker could not end in order")
+        finally:
+            os._exit(1)
 
     def _say_alive(self, session: Session) -> None:
         runner = self.runner

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from models.errors import InvalidInputError, RunError, TransientError
+from models.errors import InvalidInputError, RunError, RunTimedOutError, TransientError
 from models.jobs import ClaimedJob, Hold, claim, fail, release_canceled, release_drained, work_waits
 from models.jobs.order import advance
 from models.jobs.queries import learn_speed
@@ -39,6 +39,7 @@ from worker.holds import Holds, Stop
 from worker.pipelines.base import Item, Picture
 from worker.reporter import Reporter
 from worker.residency import Residency, Resident
+from worker.watchdog import Watchdog
 
 SETTLE_PAUSE_SECONDS = 0.5
 
@@ -84,13 +85,16 @@ class Runner:
     tickets: TicketSender
     aside: Aside
     courier: CourierClient = field(init=False)
+    watchdog: Watchdog = field(init=False)
     phase: str = "idle"
     _claimer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="claimer"))
     _ahead: "Future[Batch | None] | None" = None
+    _running: Batch | None = None
 
     def __post_init__(self) -> None:
         self.courier = CourierClient(self.received, max_images=4 * self.settings.max_batch_images)
-        self.holds.on_stop = lambda hold, _stop: self.courier.drop(hold)
+        self.holds.on_stop = lambda hold, stop: self.courier.drop(hold) if stop in UNWANTED else None
+        self.watchdog = Watchdog(self.settings.run_timeout_seconds, self.holds)
 
     def run_until_empty(self) -> int:
         """Claim and run batches until nothing waits or the worker drains. Returns how many jobs it took."""
@@ -115,7 +119,7 @@ class Runner:
             self._say(batch, "loading")
             resident = self.residency.get(first.checkpoint_id)
             batch.load_seconds = time.monotonic() - batch.started_at
-            self.phase = "running"
+            self.phase, self._running = "running", batch
             self._run(batch, resident, self._items_of(batch))
         except DBAPIError as error:
             self._fail_rest(batch, TransientError(f"Postgres did not answer: {type(error.orig).__name__}."))
@@ -123,6 +127,11 @@ class Runner:
             self._fail_rest(batch, as_run_error(error))
         finally:
             self.phase = "idle"
+
+    def fail_hung(self, holds: Sequence[Hold]) -> None:
+        """Called by the watchdog, before the process ends: these did not come back."""
+        if self._running is not None:
+            self._fail_rest(self._running, self._timed_out(), holds)
 
     def received(self, receipt: Receipt) -> None:
         """The courier is done with a parcel."""
@@ -207,6 +216,7 @@ class Runner:
             finished=lambda item, pictures: self._hand_over(batch, item, pictures),
             failed=lambda item, error: self._fail(batch, batch.jobs[item.job_id].hold, error),
             empty_cache=self.device.empty_cache,
+            watched=lambda pictures, part: self.watchdog.watch(pictures, [batch.jobs[i.job_id].hold for i in part]),
             max_items=resident.max_items.get(shape),
             ladder=batch.ladder,
         )
@@ -215,7 +225,7 @@ class Runner:
         seconds = time.monotonic() - started
         if run.max_items is not None:
             resident.max_items[shape] = run.max_items
-        stopped = [item for item in items if self._let_go(batch.jobs[item.job_id].hold, run.ended)]
+        stopped = [item for item in items if self._let_go(batch, item, run.ended)]
         if run.error is None and not stopped:
             cost = sum(job.cost for job in batch.jobs.values())
             self.aside.do("learn the speed", partial(self._learn, resident.row.id, seconds / max(cost, 1)))
@@ -232,7 +242,7 @@ class Runner:
         """All pictures of an item are there: the courier's business from here on."""
         hold = batch.jobs[item.job_id].hold
         if self.holds.stop_of(hold) in UNWANTED:
-            self._let_go(hold, frozenset())
+            self._let_go(batch, item)
             return
         heads = tuple(
             PictureHead(picture.index, picture.seed, picture.pixels.shape[1], picture.pixels.shape[0])
@@ -242,14 +252,17 @@ class Runner:
         self.reporter.say({item.job_id: Progress(hold.attempt, "storing", 1, 1)})
         pixels = tuple(picture.pixels.data.cast("B") for picture in pictures)
         if not self.courier.hand_over(parcel, pixels, lambda: self.holds.stop_of(hold) in UNWANTED):
-            self._let_go(hold, frozenset())
+            self._let_go(batch, item)
 
-    def _let_go(self, hold: Hold, ended: frozenset[UUID]) -> bool:
+    def _let_go(self, batch: Batch, item: Item, ended: frozenset[UUID] = frozenset()) -> bool:
         """Release an item that was stopped before its end. False when it was not."""
-        if hold.job_id in ended:
+        if item.job_id in ended:
             return False
+        hold = batch.jobs[item.job_id].hold
         stop = self.holds.stop_of(hold)
-        if stop in RELEASES:
+        if stop is Stop.TIMED_OUT:
+            self._fail(batch, hold, self._timed_out())
+        elif stop in RELEASES:
             self._settle(hold, lambda session: RELEASES[stop](session, hold))
         else:
             self.holds.forget(hold)
@@ -260,11 +273,14 @@ class Runner:
         log.warning("an attempt failed", job=str(hold.job_id), attempt=hold.attempt, code=error.code)
         self._settle(hold, lambda session: fail(session, hold, error, self.settings, measures))
 
-    def _fail_rest(self, batch: Batch, error: RunError) -> None:
-        """The batch came to nothing: fail what has neither ended nor reached the courier."""
-        for job in batch.jobs.values():
-            if not self.courier.has(job.hold) and self.holds.has(job.hold):
-                self._fail(batch, job.hold, error)
+    def _fail_rest(self, batch: Batch, error: RunError, holds: Sequence[Hold] | None = None) -> None:
+        """The batch (or these of it) came to nothing: fail what has neither ended nor reached the courier."""
+        for hold in [job.hold for job in batch.jobs.values()] if holds is None else holds:
+            if not self.courier.has(hold) and self.holds.has(hold):
+                self._fail(batch, hold, error)
+
+    def _timed_out(self) -> RunTimedOutError:
+        return RunTimedOutError(f"The batch ran longer than {self.settings.run_timeout_seconds:g} s.")
 
     def _settle(self, hold: Hold, verb: Callable[[Session], object]) -> None:
         """End a hold in Postgres, again while Postgres is away and the lease may still be ours. Never raises."""

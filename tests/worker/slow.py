@@ -2,7 +2,7 @@
 
 `a cat` is as fast as can be, `step 0.05` sleeps that long in every step, `oom 2` has no memory for more items, `oom
 slim 1` nor for one until slimmed once, `invalid` can never succeed, `raise` raises an ordinary exception, `missing`
-makes no picture, `kill` ends the process as a crash does.
+makes no picture, `kill` ends the process as a crash does, `hang` never comes back.
 """
 
 import os
@@ -71,6 +71,8 @@ class Slow(Pipeline):
             raise InvalidInputError("never", job_id=str(item.job_id))
         if prompt == "raise":
             raise RuntimeError("a secret prompt: raise, in /home/somebody/model.py")
+        if prompt == "hang":
+            time.sleep(3600)
         if prompt == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
 
