@@ -26,6 +26,8 @@ class Failure(StrEnum):
 
     FAILED = "failed"
     RETRIED = "retried"
+    CANCELED = "canceled"
+    """It would have been tried again, but the client does not want it any more."""
     FENCED = "fenced"
 
 
@@ -64,17 +66,25 @@ def decide(error: RunError, budgets: Budgets, settings: Settings) -> Verdict:
 
 
 def fail(session: Session, hold: Hold, error: RunError, settings: Settings, measures: dict[str, Any]) -> Failure:
-    """Running → failed or queued, under the guard."""
+    """Running → failed or queued, under the guard; canceled instead of queued if that was asked for."""
     row = session.execute(
-        select(Job.client_id, Job.error_count, Job.infrastructure_since, func.now().label("now"), Attempt.batch_jobs)
+        select(
+            Job.client_id,
+            Job.error_count,
+            Job.infrastructure_since,
+            Job.cancel_requested,
+            func.now().label("now"),
+            Attempt.batch_jobs,
+        )
         .join(Attempt, (Attempt.job_id == Job.id) & (Attempt.number == Job.attempt))
         .where(*held(hold))
-        .with_for_update(of=Job)
+        .with_for_update(of=Job, key_share=True)
     ).one_or_none()
     if row is None:
         return Failure.FENCED
     budgets = Budgets(row.error_count, row.infrastructure_since, row.now, alone=row.batch_jobs == 1)
     verdict = decide(error, budgets, settings)
+    canceled = row.cancel_requested and not verdict.final
     infrastructure = isinstance(error, TransientError)
     counters: dict[str, Any] = {
         "error_count": Job.error_count + (0 if infrastructure else 1),
@@ -87,6 +97,8 @@ def fail(session: Session, hold: Hold, error: RunError, settings: Settings, meas
             "error_detail": error.detail,
             "finished_at": func.now(),
         }
+    elif canceled:
+        values = {"state": JobState.CANCELED, "finished_at": func.now()}
     else:
         values = {
             "state": JobState.QUEUED,
@@ -96,7 +108,8 @@ def fail(session: Session, hold: Hold, error: RunError, settings: Settings, meas
     session.execute(
         update(Job).where(*held(hold)).values(values | counters | NO_LEASE).execution_options(synchronize_session=False)
     )
-    outcome = AttemptOutcome.FAILED if verdict.final else AttemptOutcome.RETRIED
+    how = AttemptOutcome.CANCELED if canceled else AttemptOutcome.RETRIED
+    outcome = AttemptOutcome.FAILED if verdict.final else how
     end_attempt(
         session,
         hold.job_id,
@@ -110,6 +123,10 @@ def fail(session: Session, hold: Hold, error: RunError, settings: Settings, meas
         record(session, [hold.job_id], "job.failed", {"error_code": error.code})
         give_back_quota(session, row.client_id)
         return Failure.FAILED
+    if canceled:
+        record(session, [hold.job_id], "job.canceled")
+        give_back_quota(session, row.client_id)
+        return Failure.CANCELED
     record(session, [hold.job_id], "job.queued", {"error_code": error.code, "delay_seconds": verdict.delay_seconds})
     return Failure.RETRIED
 

@@ -10,16 +10,19 @@ from models.states import AttemptOutcome, JobState
 
 
 def release_drained(session: Session, hold: Hold) -> bool:
-    """Running → queued, at once and at no cost to any budget. False when the hold was gone."""
+    """Running → queued, at once and at no cost to any budget; canceled if that was asked for and not seen yet.
+
+    False when the hold was gone.
+    """
     row = session.execute(
         update(Job)
-        .where(*held(hold))
+        .where(*held(hold), ~Job.cancel_requested)
         .values(state=JobState.QUEUED, available_at=func.now(), **NO_LEASE)
         .returning(Job.id)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
-        return False
+        return release_canceled(session, hold)
     end_attempt(session, hold.job_id, hold.attempt, AttemptOutcome.DRAINED)
     record(session, [hold.job_id], "job.queued", {"reason": "drained"})
     return True

@@ -1,6 +1,8 @@
 """T6 and T9, what the sweeper does to jobs: lost leases, overdue deadlines, old results, old idempotency keys.
 
 Two or more sweepers may run: every verb takes its rows with SKIP LOCKED, and clients in one order.
+Rows are locked FOR NO KEY UPDATE (`key_share`): a submit that copies such a job holds its client's row already and
+shares the job's key, so that a full lock would deadlock with it.
 """
 
 from collections.abc import Sequence
@@ -43,7 +45,7 @@ def reap_lost(session: Session, max_crashes: int) -> Reaped:
         .where(Job.state == text("'running'"), Job.lease_expires_at < func.now())
         .order_by(Job.client_id, Job.id)
         .limit(BATCH_ROWS)
-        .with_for_update(of=Job, skip_locked=True)
+        .with_for_update(of=Job, skip_locked=True, key_share=True)
     ).all()
     counts = {JobState.QUEUED: 0, JobState.FAILED: 0, JobState.CANCELED: 0}
     for row in rows:
@@ -83,7 +85,7 @@ def expire_overdue(session: Session) -> int:
         .where(Job.state == text("'queued'"), Job.deadline_at < func.now())
         .order_by(Job.client_id, Job.id)
         .limit(BATCH_ROWS)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
     ).all()
     for row in rows:
         session.execute(
