@@ -28,6 +28,8 @@ def migrate(settings: Settings, revision: str = "head") -> None:
     try:
         with engine.begin() as connection:
             connection.execute(text("SET LOCAL statement_timeout = 0"))
+            # Another host may migrate for minutes; Alembic's environment sets the timeout for the tables' own locks.
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
             config = alembic_config(settings)
             config.attributes["connection"] = connection
