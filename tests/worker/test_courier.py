@@ -1,6 +1,9 @@
 """The courier: frames, files, the signed put, and publishing under the guard."""
 
+import errno
+import fcntl
 import io
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -218,6 +221,40 @@ def test_the_client_holds_back_when_too_much_is_under_way(receipts: list[Receipt
     assert client.flush(20)
     client.close(5)
     assert [receipt.hold.attempt for receipt in receipts] == [0, 2]
+
+
+def test_a_kernel_that_grants_no_larger_pipe_does_not_matter(
+    receipts: list[Receipt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a user who has used up what the kernel grants for pipes, then parcels still go out."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "pipe-user-pages-soft")
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    client = client_of(receipts, "pass")
+    assert client.hand_over(parcel(), pixels(), lambda: False)
+    assert client.flush(20)
+    client.close(5)
+
+
+def test_a_courier_that_cannot_be_started_is_tried_again(
+    receipts: list[Receipt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given no process left for this user, when there is one again, then the parcel goes out."""
+    failures = iter([OSError(errno.EAGAIN, "no process"), OSError(errno.ENOMEM, "no memory")])
+    popen = subprocess.Popen
+
+    def start(*args: Any, **kwargs: Any) -> Any:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return popen(*args, **kwargs)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    client = client_of(receipts, "pass")
+    assert client.hand_over(parcel(), pixels(), lambda: False)
+    assert client.flush(20)
+    client.close(5)
 
 
 def test_a_parcel_that_kills_couriers_is_given_up(receipts: list[Receipt]) -> None:

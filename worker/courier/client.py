@@ -1,11 +1,13 @@
 """The worker's end of the courier: hand over, remember until the receipt comes, start it again when it dies."""
 
+import fcntl
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BufferedReader, RawIOBase
 from typing import cast
@@ -123,9 +125,13 @@ class CourierClient:
     def _keep_running(self) -> None:
         """Read receipts; when the process is gone, start another and send again what it had not acknowledged."""
         while not self._closing:
-            process = subprocess.Popen(
-                self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pipesize=PIPE_BYTES
-            )
+            try:
+                process = subprocess.Popen(self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+            except OSError as error:
+                log.error("the courier cannot be started", error=error.strerror)  # noqa: TRY400  # says it all
+                time.sleep(RESTART_SECONDS)
+                continue
+            _widen(cast(RawIOBase, process.stdin))
             self._adopt(process)
             with BufferedReader(cast(RawIOBase, process.stdout)) as receipts:
                 for line in receipts:
@@ -177,3 +183,9 @@ class CourierClient:
                 write_frame(cast(RawIOBase, process.stdin), message, pixels)  # type: ignore[union-attr]
             except (OSError, ValueError):
                 log.info("the courier does not read", job=str(message.hold.job_id))
+
+
+def _widen(pipe: RawIOBase) -> None:
+    """Ask for a larger buffer. The kernel may refuse (a user's pipes have a limit together); a small one does."""
+    with suppress(OSError):
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
