@@ -70,8 +70,11 @@ class CheckpointStore:
                 self._fetch_from_s3(row, partial)
             else:
                 _fetch_from_hub(row, partial)
-            if not folder.is_dir():
+            try:
                 partial.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another worker came first, with the same files
+                    raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

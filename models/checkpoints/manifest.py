@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from models.errors import FieldError, ValidationFailedError
@@ -28,6 +28,17 @@ class FileManifest:
         """SHA-256 over paths and hashes; two folders with the same files have the same revision."""
         canonical = json.dumps({path: entry["sha256"] for path, entry in self.files.items()}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def check(self) -> None:
+        """Whether these files may be loaded, by their names alone.
+
+        Raises:
+            ValidationFailedError: for a format that can carry code, or no safetensors at all; names the file.
+        """
+        for relative in self.files:
+            _check_suffix(relative, PurePosixPath(relative).suffix.lower())
+        if not any(relative.endswith(".safetensors") for relative in self.files):
+            raise _refused("no_weights", "There is no .safetensors file among them.")
 
 
 def scan_folder(folder: Path) -> FileManifest:

@@ -37,6 +37,7 @@ def register(session: Session, wanted: Registration) -> Checkpoint:
     unknown = [task for task in wanted.tasks if task not in TASKS]
     if unknown or not wanted.tasks:
         raise ValidationFailedError([FieldError("/tasks", "unknown_task", f"Known tasks are {', '.join(TASKS)}.")])
+    wanted.manifest.check()
     current = session.scalars(
         select(Checkpoint).where(Checkpoint.name == wanted.name, Checkpoint.enabled).with_for_update()
     ).one_or_none()

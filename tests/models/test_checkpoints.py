@@ -1,11 +1,12 @@
 """The registry refuses what could carry code, and a new revision replaces an old one without touching its jobs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from models.checkpoints import Checkpoint, find_for_task, list_checkpoints, register
+from models.checkpoints import Checkpoint, FileManifest, Source, find_for_task, list_checkpoints, register
 from models.checkpoints.card import read_folder
 from models.errors import ValidationFailedError
 from models.session import Sessions
@@ -49,6 +50,17 @@ def test_files_that_can_carry_code_are_refused_by_name(folder: Path, name: str) 
     (folder / "unet" / name).write_bytes(b"")
     with pytest.raises(ValidationFailedError, match=f"unet/{name}"):
         read_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["unet/model.bin", "pipeline.py", "weights.pkl"])
+def test_a_manifest_that_was_only_told_is_held_to_the_same_rules(sessions: Sessions, folder: Path, name: str) -> None:
+    """Given files in a bucket or on the Hub, which nobody here can look at, then their names are checked as well."""
+    wanted = read_folder(folder)
+    entry = {"sha256": "0" * 64, "size_bytes": 1}
+    for files in ({**wanted.manifest.files, name: entry}, {"model_index.json": entry}):
+        told = replace(wanted, source=Source.S3, location="somewhere", manifest=FileManifest(files))
+        with sessions.begin() as session, pytest.raises(ValidationFailedError, match=f"{name}|no .safetensors"):
+            register(session, told)
 
 
 def test_symbolic_links_are_refused(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -146,6 +146,32 @@ def test_an_s3_checkpoint_is_fetched_once_and_again_when_its_copy_is_damaged(
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
+def test_two_workers_may_fetch_the_same_checkpoint_at_once(
+    seed: Seeder,
+    sessions: Sessions,
+    settings: Settings,
+    device: Device,
+    tmp_path: Path,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Given another worker that is done just before the copy is moved into place, then its copy is taken."""
+    folder = write_checkpoint(tmp_path / "remote")
+    storage.put("checkpoints/both/model.safetensors", bytes(64), "application/octet-stream")
+    given = settings.model_copy(update={"checkpoint_cache": tmp_path / "cache"})
+    changes = {"source": Source.S3, "location": "checkpoints/both", "manifest": scan_folder(folder)}
+    checkpoint = register(seed, tmp_path, "both", 64, **changes)
+    rename = Path.rename
+
+    def late(partial: Path, target: Path) -> Path:
+        write_checkpoint(target)
+        return rename(partial, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    assert residency(sessions, given, device).get(checkpoint).size_bytes == 64
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [scan_folder(folder).revision]
+
+
 def test_an_unknown_family_or_location_says_so(
     seed: Seeder, sessions: Sessions, settings: Settings, device: Device, tmp_path: Path
 ) -> None:
@@ -161,8 +187,8 @@ def test_a_manifest_cannot_lead_out_of_its_folder(
 ) -> None:
     from models.checkpoints import FileManifest
 
-    (tmp_path / "secret").write_text("x")
-    manifest = FileManifest({"../secret": {"sha256": "0", "size_bytes": 1}})
+    (tmp_path / "secret.safetensors").write_text("x")
+    manifest = FileManifest({"../secret.safetensors": {"sha256": "0", "size_bytes": 1}})
     checkpoint = register(seed, tmp_path, "escaping", manifest=manifest)
     with pytest.raises(CheckpointUnavailableError, match="out of its folder"):
         residency(sessions, settings, device).get(checkpoint)
