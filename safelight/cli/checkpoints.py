@@ -38,7 +38,7 @@ def add(
     name: Annotated[str | None, typer.Option(help="Its own name when absent.")] = None,
     pool: Annotated[str | None, typer.Option(help="gpu or cpu.")] = None,
 ) -> None:
-    """Register a checkpoint: safetensors only, every file hashed.  Needs an operator's key."""
+    """Register a checkpoint: safetensors only, every file hashed.  Needs an admin's key."""
     with remote.connect() as client:
         made = client.add_checkpoint(location, name=name, pool=pool)
     if remote.as_json:

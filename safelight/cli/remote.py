@@ -112,7 +112,10 @@ def remedy_for(error: "SafelightClientError") -> str:
     remedies: tuple[tuple[type[Exception], str], ...] = (
         (client.ApiUnreachableError, "safelight status; safelight up starts it"),
         (client.AuthenticationError, "give a valid key: --key or SAFELIGHT_KEY"),
-        (client.PermissionDeniedError, "use a key of a higher role: safelight keys create CLIENT --role operator"),
+        (
+            client.PermissionDeniedError,
+            "use a key of a higher role (admin for keys and checkpoints): safelight keys create CLIENT --role admin",
+        ),
         (client.NotFoundError, "safelight ls and safelight checkpoints ls show what there is"),
         (client.ServerError, "again in a moment; safelight status and the API's log say more"),
         (client.ProtocolError, "see that --url is the address of a Safelight API"),

@@ -29,7 +29,7 @@ Param = Annotated[
     list[str] | None,
     typer.Option("--param", "-p", metavar="NAME=VALUE", help="Any other; JSON or text.", rich_help_panel=_PARAMS),
 ]
-Priority = Annotated[int | None, typer.Option("--priority", help="Higher goes first within your lane.")]
+Priority = Annotated[int | None, typer.Option("--priority", help="Higher goes first within a lane.")]
 Bulk = Annotated[bool, typer.Option("--bulk", help="Behind all interactive work.")]
 Tag = Annotated[Text, typer.Option("--tag", help="A word of yours, to find the job again.")]
 Deadline = Annotated[Text, typer.Option("--deadline", help="Expire when not started by then: 90s, 15m, 2h.")]

@@ -239,7 +239,7 @@ class Client:
         return self._object(Request("GET", f"/checkpoints/{quote(name, safe='')}"))
 
     def add_checkpoint(self, location: str, *, name: str | None = None, pool: str | None = None, **more: Any) -> Json:
-        """Register a folder that every worker can read.  Needs an operator's key.
+        """Register a folder that every worker can read.  Needs an admin's key.
 
         `more` are the fields of the other sources, e.g. `source="hub"` with its `family`, `tasks` and `files`.
         """
@@ -269,11 +269,11 @@ class Client:
     # --- the installation --------------------------------------------------------------------------------------------
 
     def workers(self) -> Rows:
-        """The workers that are alive."""
+        """The workers that are alive.  Needs a viewer's key."""
         return self._rows("/workers")
 
     def queues(self) -> Rows:
-        """How much waits, by pool and lane."""
+        """How much waits, by pool.  Needs a viewer's key."""
         return self._rows("/queues")
 
     def ready(self) -> Json:
