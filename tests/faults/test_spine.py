@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -89,7 +90,8 @@ def test_the_api_dies_between_commit_and_ticket(
     sessions: Sessions,
     storage: Storage,
 ) -> None:
-    # Given an API whose Redis hangs, so that the ticket cannot leave it
+    # Given an idle worker, and an API whose Redis hangs, so that the ticket cannot leave it
+    crew.worker(**QUICK)
     process, url = start_api(crew, SAFELIGHT_REDIS_URL=f"redis://127.0.0.1:{black_hole}/0")
     key = seed.key(seed.client())
     # When a job was accepted and the API is killed
@@ -104,9 +106,10 @@ def test_the_api_dies_between_commit_and_ticket(
     assert answer.status_code == 202, answer.text
     job = UUID(answer.json()["id"])
     with connect_redis(settings) as connection:
-        assert connection.dbsize() == 0, "no ticket ever reached the real Redis"
-    # Then the sweeper wakes a worker, and the job ends once
-    crew.worker(**QUICK)
+        assert not connection.llen("gpu"), "no ticket ever reached the real Redis"
+    # Then nobody but the sweeper wakes the worker, and the job ends once
+    time.sleep(1)
+    assert crew.states(job) == [JobState.QUEUED]
     crew.sweeper(**QUICK)
     assert crew.finish(job) == [JobState.SUCCEEDED]
     assert_ended_once(sessions, storage, job)

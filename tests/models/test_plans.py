@@ -76,6 +76,7 @@ def test_claim_list_and_poll_use_their_indexes(
         connection.execute(text("VACUUM ANALYZE jobs"))
     plans.clear()
     _check_claim(sessions, plans)
+    _check_affinity(sessions, plans, seed.checkpoint("rare").id)
     _check_reads(sessions, plans, clients[0], checkpoint.id)
     _check_sweeps(sessions, plans)
 
@@ -93,11 +94,22 @@ def _check_claim(sessions: Sessions, plans: list[dict[str, Any]]) -> None:
     plans.clear()
 
 
+def _check_affinity(sessions: Sessions, plans: list[dict[str, Any]], resident: UUID) -> None:
+    """A worker that holds a checkpoint of which nothing waits finds that out without walking the queue."""
+    plans.clear()
+    with sessions.begin() as session:
+        options: dict[str, Any] = {"pool": Pool.GPU, "owner": "w", "max_images": 1, "lease_seconds": 60}
+        assert claim(session, **options, resident=[resident], affinity_seconds=3600)
+    assert_indexed(plans, index="ix_jobs__claim_checkpoint")
+
+
 def _check_reads(sessions: Sessions, plans: list[dict[str, Any]], client: UUID, checkpoint: UUID) -> None:
     filters = {
         "ix_jobs__list": JobFilter(client_id=client),
         "ix_jobs__list_state": JobFilter(client_id=client, states=frozenset({JobState.FAILED})),
         "ix_jobs__list_tag": JobFilter(client_id=client, tag="tag-7"),
+        "ix_jobs__list_task": JobFilter(client_id=client, task="class_to_image"),
+        "ix_jobs__list_checkpoint": JobFilter(client_id=client, checkpoint="rare"),
         "ix_jobs__all": JobFilter(),
         "ix_jobs__all_state": JobFilter(states=frozenset({JobState.FAILED})),
     }
