@@ -6,6 +6,7 @@
 import json
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -113,9 +114,14 @@ class Layout:
             raise StandaloneError(message, remedy="give another --home, or run as the user who owns it") from error
 
     def _create(self) -> None:
+        as_root = os.geteuid() == 0
+        there = self.home.exists()
         for folder in (self.home, self.home / "data"):
             folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(PASSABLE_FOLDER if os.geteuid() == 0 else PRIVATE_FOLDER)
+            if folder != self.home or not there:
+                folder.chmod(PASSABLE_FOLDER if as_root else PRIVATE_FOLDER)
+        if as_root and there:  # perhaps a shared folder: let Postgres pass, and shut nobody out
+            self.home.chmod(stat.S_IMODE(self.home.stat().st_mode) | 0o011)
         for folder in (self.valkey, self.seaweed, self.logs, self.run):
             folder.mkdir(exist_ok=True)
             folder.chmod(PRIVATE_FOLDER)

@@ -1,5 +1,6 @@
 """The home folder: what lies where, who may read it, and what happens when something is missing."""
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,14 @@ def test_private_files_are_replaced_in_one_step(tmp_path: Path) -> None:
     write_private(path, "new")
     assert (path.read_text(), mode(path)) == ("new", "0o600")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_of_somebody_elses_keeps_its_mode(tmp_path: Path) -> None:
+    """Given a home that is a shared folder, such as /tmp, then nobody is shut out of it."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    for _ in range(2):
+        Layout.at(shared).prepare()
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+    assert stat.S_IMODE((shared / "run").stat().st_mode) == 0o700
