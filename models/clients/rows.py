@@ -22,8 +22,12 @@ class Client(Base):
     max_live_jobs: Mapped[int] = mapped_column(Integer)
     live_jobs: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """Jobs in LIVE_STATES: up in submit, down in the transaction that ends a job."""
-    finish_tag: Mapped[float] = mapped_column(Float, server_default=text("0"))
-    """Virtual time at which this client's last submitted job would finish; see `models.jobs.order`."""
+    gpu_finish_tag: Mapped[float] = mapped_column(Float, server_default=text("0"))
+    cpu_finish_tag: Mapped[float] = mapped_column(Float, server_default=text("0"))
+    """Virtual time of each pool at which this client's last job there would finish; see `models.jobs.order`.
+
+    One for both would make long work in one pool a debt in the other, whose clock may be far behind.
+    """
     created_at: Mapped[CreatedAt]
 
 

@@ -22,9 +22,10 @@ from models.jobs.order import virtual_time
 from models.jobs.prepare import Submission
 from models.jobs.rows import Job
 from models.session import Sessions
-from models.states import LANE_RANKS, JobState
+from models.states import LANE_RANKS, JobState, Pool
 
 QUOTA_RETRY_AFTER_SECONDS = 5
+FINISH_TAGS = {Pool.GPU: Client.gpu_finish_tag, Pool.CPU: Client.cpu_finish_tag}
 _GIVEN = (
     "client_id", "state", "task", "checkpoint_id", "pool", "params", "tag", "lane", "priority", "cost", "images",
     "batch_key", "reproducible", "idempotency_key", "request_sha256", "source_job_id", "retention_seconds",
@@ -54,7 +55,7 @@ def submit(sessions: Sessions, wanted: Submission) -> Submitted:
         IdempotencyMismatchError: the key was used for another body.
     """
     with sessions() as session:
-        made = session.execute(_statement(), _values(wanted)).one_or_none()
+        made = session.execute(_statement(wanted.pool), _values(wanted)).one_or_none()
         if made is not None:
             session.commit()
             return Submitted(made.id, False, made.created_at, made.deadline_at, made.start_tag)
@@ -63,22 +64,25 @@ def submit(sessions: Sessions, wanted: Submission) -> Submitted:
         return _explain(session, wanted)
 
 
-@lru_cache(maxsize=1)
-def _statement() -> Select[Any]:
+@lru_cache
+def _statement(pool: Pool) -> Select[Any]:
     """Lock and charge the client; insert the job if that passed; write the event if the job is new.
 
-    Built once: making and caching a statement of this size costs more than sending it.
+    Built once for each pool: making and caching a statement of this size costs more than sending it.
     """
     given = {name: bindparam(name, type_=Job.__table__.c[name].type) for name in _GIVEN}
     share = given["cost"] / Client.weight
+    finish_tag = FINISH_TAGS[pool]
     charged = (
         update(Client)
         .where(Client.id == given["client_id"], Client.live_jobs < Client.max_live_jobs)
         .values(
-            live_jobs=Client.live_jobs + 1,
-            finish_tag=func.greatest(Client.finish_tag, virtual_time(given["pool"])) + share,
+            {
+                Client.live_jobs: Client.live_jobs + 1,
+                finish_tag: func.greatest(finish_tag, virtual_time(given["pool"])) + share,
+            }
         )
-        .returning((Client.finish_tag - share).label("start_tag"))
+        .returning((finish_tag - share).label("start_tag"))
         .cte("charged")
     )
     columns: dict[str, Any] = {name: cast(value, value.type) for name, value in given.items()}

@@ -129,3 +129,15 @@ def test_a_heartbeat_extends_only_what_is_still_held(seed: Seeder, sessions: Ses
     assert before is not None
     assert after is not None
     assert after > before
+
+
+def test_work_in_one_pool_is_no_debt_in_the_other(seed: Seeder) -> None:
+    """Given a client that has used the GPUs for long, when it meets another in the CPU pool, then they take turns."""
+    on_gpu = seed.checkpoint("on-gpu")
+    on_cpu = seed.checkpoint("on-cpu", pool=Pool.CPU)
+    both, other = seed.client(), seed.client()
+    for _ in range(10):
+        seed.job(both, on_gpu, params={"prompt": "a cat", "num_inference_steps": 100})
+    jobs = [seed.job(client, on_cpu, reproducible=True) for client in (other, both, other, both)]
+    taken = [seed.claim(pool=Pool.CPU)[0].job_id for _ in jobs]
+    assert taken == [jobs[0], jobs[1], jobs[2], jobs[3]]
