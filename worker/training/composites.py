@@ -14,9 +14,6 @@ from worker.training.sprites import STYLES, Sprites
 
 HOLDOUT_SEED: Final = 20261121
 HOLDOUT_PERCENT: Final = 6
-SMALLEST_PIXELS: Final = 48
-LARGEST_PIXELS: Final = 56
-MARGIN_PIXELS: Final = 3
 
 Pixels = NDArray[np.float32]
 
@@ -50,14 +47,32 @@ def combinations(*, held_out: bool) -> tuple[Combination, ...]:
     return tuple(combination for combination in every if is_held_out(combination) == held_out)
 
 
-def compose(sprites: Sprites, combination: Combination, rng: np.random.Generator) -> Pixels:
-    """Paste a sprite with a little jitter of size, place and mirroring: ``(SIDE, SIDE, 3)`` in [0, 1]."""
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """How much a sprite varies: its sizes (even, in pixels), its way off the centre, and whether it may be mirrored."""
+
+    smallest_pixels: int
+    largest_pixels: int
+    reach_pixels: int
+    mirror: bool
+
+
+# What draws pictures must cope with any place; what learns words learns them sooner when nothing else varies.
+WIDE: Final = Jitter(smallest_pixels=48, largest_pixels=56, reach_pixels=5, mirror=True)
+NARROW: Final = Jitter(smallest_pixels=54, largest_pixels=54, reach_pixels=0, mirror=False)
+MARGIN_PIXELS: Final = 3
+
+
+def compose(sprites: Sprites, combination: Combination, rng: np.random.Generator, jitter: Jitter = WIDE) -> Pixels:
+    """Paste a sprite with some jitter of size, place and mirroring: ``(SIDE, SIDE, 3)`` in [0, 1]."""
     picture = draw(combination.background, rng)
-    pixels = int(rng.integers(SMALLEST_PIXELS // 2, LARGEST_PIXELS // 2 + 1)) * 2
+    pixels = int(rng.integers(jitter.smallest_pixels // 2, jitter.largest_pixels // 2 + 1)) * 2
     sprite = sprites.scaled(combination.noun, combination.style, pixels)
-    if nouns()[combination.noun].mirror and rng.random() < 0.5:  # noqa: PLR2004 - a fair coin
+    if jitter.mirror and nouns()[combination.noun].mirror and rng.random() < 0.5:  # noqa: PLR2004 - a fair coin
         sprite = sprite[:, ::-1]
-    top, left = rng.integers(MARGIN_PIXELS, SIDE - MARGIN_PIXELS - pixels + 1, 2)
+    centre = (SIDE - pixels) // 2
+    reach = min(jitter.reach_pixels, centre - MARGIN_PIXELS)
+    top, left = rng.integers(centre - reach, centre + reach + 1, 2)
     window = picture[top : top + pixels, left : left + pixels]
     window[...] = sprite[..., :3] + window * (1 - sprite[..., 3:])
     return np.clip(picture, 0, 1)

@@ -1,6 +1,7 @@
-"""The latent cache: every training combination encoded a few times, each time with other jitter.
+"""The latent cache: every training combination encoded, in the one pose that the text-to-image model learns.
 
 The encoder must be finished: the text-to-image model learns its latents, and only the decoder may still improve.
+A scene still differs from picture to picture; a second encoding of each combination adds more such variety.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from worker.training.batches import to_tensor
-from worker.training.composites import Combination, combinations, compose
+from worker.training.composites import NARROW, Combination, combinations, compose
 from worker.training.loop import rng_of
 from worker.training.sprites import Sprites
 
@@ -58,7 +59,7 @@ def encode(vae: AutoencoderKL, sprites: Sprites, jitters: int, seed: int) -> Lat
     parts = []
     for start in track(range(0, len(shown), BATCH), description="encoding"):
         rng, _ = rng_of(seed, start)
-        pictures = np.stack([compose(sprites, combination, rng) for combination in shown[start : start + BATCH]])
+        pictures = np.stack([compose(sprites, item, rng, NARROW) for item in shown[start : start + BATCH]])
         with torch.autocast("cpu", torch.bfloat16):
             parts.append(vae.encode(to_tensor(pictures)).latent_dist.mode().float())
     values = torch.cat(parts)
@@ -76,7 +77,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--vae-run", type=Path, required=True, help="run folder of worker.training.vae")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--jitters", type=int, default=3)
+    parser.add_argument("--jitters", type=int, default=1, help="encodings of each combination")
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
