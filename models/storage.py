@@ -153,4 +153,6 @@ def _client(settings: Settings, endpoint: str | None) -> Any:
 
 
 def _mapped(error: Exception) -> StorageError:
-    return StorageError(f"S3 did not take the request: {error}")
+    """Without addresses, buckets and keys: a job's owner reads this. The log has the cause."""
+    code = error.response["Error"].get("Code", "") if isinstance(error, ClientError) else type(error).__name__
+    return StorageError(f"S3 did not take the request ({code}).")

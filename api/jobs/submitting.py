@@ -17,7 +17,7 @@ from api.reading import validated
 from api.services import Services
 from models.checkpoints import find_for_task
 from models.errors import FieldError, NotFoundError, ValidationFailedError
-from models.jobs import CheckpointCard, Job, Submission, Submitted, batch_key, submit
+from models.jobs import CheckpointCard, Job, Submission, Submitted, batch_key, find_earlier, submit
 from models.jobs.queries import Place, get_job
 from models.params import TaskParams
 from models.states import LANE_RANKS, JobState
@@ -79,7 +79,13 @@ def prepare(services: Services, body: JobBody, origin: Origin) -> tuple[Checkpoi
 
 def place(services: Services, body: JobBody, origin: Origin) -> tuple[Submitted, JobView]:
     """Submit, wake a worker, and read the job back with its place in the queue."""
-    card, wanted = prepare(services, body, origin)
+    try:
+        card, wanted = prepare(services, body, origin)
+    except ValidationFailedError:
+        # What a checkpoint allows may have changed since; a request that was taken then is taken still.
+        if (replay := _replay(services, origin)) is None:
+            raise
+        return replay
     # One statement needs no transaction round it, but for a key that may turn out to be taken: that one rolls back.
     sessions = services.reader if wanted.idempotency_key is None else services.sessions
     submitted = submit(sessions, wanted)
@@ -94,6 +100,14 @@ def place(services: Services, body: JobBody, origin: Origin) -> tuple[Submitted,
             queue = queue_view(services, session, job, card.seconds_per_step)
     ref = CheckpointRef.model_construct(name=card.name, revision=card.revision)
     return submitted, job_view(job, ref, artifacts=[], queue=queue)
+
+
+def _replay(services: Services, origin: Origin) -> tuple[Submitted, JobView] | None:
+    if origin.idempotency_key is None:
+        return None
+    with services.reader() as session:
+        earlier = find_earlier(session, origin.client_id, origin.idempotency_key, origin.request_sha256)
+        return (earlier, _replayed_view(services, session, earlier.job_id)) if earlier else None
 
 
 def _replayed_view(services: Services, session: Session, job_id: UUID) -> JobView:

@@ -1,5 +1,6 @@
 """POST, GET and DELETE /v1/uploads."""
 
+import contextlib
 import uuid
 from http import HTTPStatus
 
@@ -19,6 +20,7 @@ from models.errors import (
     FieldError,
     ForbiddenError,
     NotFoundError,
+    StorageError,
     UnavailableError,
     UnsupportedMediaError,
     ValidationFailedError,
@@ -94,8 +96,11 @@ def delete_upload(path: UploadPath) -> Answer:
         row = _visible(session, path)
         if not may_act_for(row.client_id):
             raise ForbiddenError("Only operators and admins delete the uploads of other clients.")
-        services.storage.delete([row.key])
+        key = row.key
         session.delete(row)
+    # What cannot be deleted now has no row any more: the sweeper collects it.
+    with contextlib.suppress(StorageError):
+        services.storage.delete([key])
     return Answer(None, HTTPStatus.NO_CONTENT)
 
 

@@ -19,7 +19,7 @@ from models.jobs.prepare import CheckpointCard, Submission, batch_key, parse_tas
 from models.jobs.publish import Output, Published, publish
 from models.jobs.release import release_canceled, release_drained
 from models.jobs.rows import Attempt, FairClock, Job
-from models.jobs.submit import Submitted, submit
+from models.jobs.submit import Submitted, find_earlier, submit
 from models.jobs.sweep import delete_expired_results, expire_overdue, forget_idempotency_keys, reap_lost
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "expire_overdue",
     "extend",
     "fail",
+    "find_earlier",
     "forget_idempotency_keys",
     "parse_task",
     "publish",

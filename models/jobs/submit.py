@@ -125,20 +125,30 @@ def _values(wanted: Submission) -> dict[str, Any]:
     }
 
 
+def find_earlier(session: Session, client_id: UUID, key: str, request_sha256: bytes | None) -> Submitted | None:
+    """The job that this client made with this Idempotency-Key.
+
+    Raises:
+        IdempotencyMismatchError: it was made by another body.
+    """
+    earlier = session.execute(
+        select(Job.id, Job.request_sha256).where(Job.client_id == client_id, Job.idempotency_key == key)
+    ).one_or_none()
+    if earlier is None:
+        return None
+    if earlier.request_sha256 != request_sha256:
+        raise IdempotencyMismatchError(
+            "This Idempotency-Key came with another body in the last 24 hours; send a new key.",
+            job_id=str(earlier.id),
+        )
+    return Submitted(earlier.id, replayed=True)
+
+
 def _explain(session: Session, wanted: Submission) -> Submitted:
     if wanted.idempotency_key is not None:
-        earlier = session.execute(
-            select(Job.id, Job.request_sha256).where(
-                Job.client_id == wanted.client_id, Job.idempotency_key == wanted.idempotency_key
-            )
-        ).one_or_none()
+        earlier = find_earlier(session, wanted.client_id, wanted.idempotency_key, wanted.request_sha256)
         if earlier is not None:
-            if earlier.request_sha256 != wanted.request_sha256:
-                raise IdempotencyMismatchError(
-                    "This Idempotency-Key came with another body in the last 24 hours; send a new key.",
-                    job_id=str(earlier.id),
-                )
-            return Submitted(earlier.id, replayed=True)
+            return earlier
     limit = session.scalar(select(Client.max_live_jobs).where(Client.id == wanted.client_id))
     raise QuotaExceededError(
         f"This client holds {limit} waiting and running jobs, as many as it may; wait for some to end.",

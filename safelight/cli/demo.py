@@ -46,7 +46,7 @@ def demo(
     home: output.Home = output.DEFAULT_HOME,
     to: Annotated[Path, typer.Option("--output", "-o", help="Where the pictures go.", file_okay=False)] = Path("demo"),
     prompt: Annotated[str, typer.Option(help="What to draw.")] = PROMPT,
-    number: Annotated[int, typer.Option("-n", "--number", min=1, max=64, help="Pictures of each job.")] = IMAGES,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, max=16, help="Pictures of each job.")] = IMAGES,
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running afterwards.")] = False,
     as_json: output.Json = False,
 ) -> None:

@@ -254,3 +254,16 @@ def test_a_job_that_was_taken_is_never_answered_with_an_error(
         answer = caller.post("/v1/jobs", PROMPT, headers={"Prefer": "wait=5"})
     assert (answer.status_code, answer.json["queue"], answer.json["state"]) == (202, None, "queued")
     assert caller.get(answer.headers["Location"]).json["queue"]["position"] == 0
+
+
+def test_a_replay_is_answered_after_its_checkpoint_was_disabled(caller: Caller, sessions: Sessions) -> None:
+    first = caller.post("/v1/jobs", PROMPT, headers={"Idempotency-Key": "kept"}).json
+    assert first is not None
+    with sessions.begin() as session:
+        session.execute(update(Checkpoint).values(enabled=False))
+    services_of(caller.app).cards.forget()
+
+    again = caller.post("/v1/jobs", PROMPT, headers={"Idempotency-Key": "kept"})
+    assert again.json is not None
+    assert (again.status_code, again.json["id"]) == (202, first["id"])
+    assert caller.post("/v1/jobs", PROMPT).status_code == 422

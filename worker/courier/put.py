@@ -12,12 +12,16 @@ from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
+import structlog
+
 from models.errors import StorageError
 from models.settings import Settings
 from models.storage import Storage
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 20.0
+log = structlog.get_logger()
+
 _SIGNED_HEADERS = "host;x-amz-content-sha256;x-amz-date"
 
 
@@ -100,7 +104,8 @@ class SignedPut:
         text = answer.read()
         if answer.status != http.client.OK:
             self._forget()
-            raise StorageError(f"S3 did not take the request: {answer.status} {text[:200].decode(errors='replace')}")
+            log.warning("S3 refused a put", status=answer.status, answer=text[:300].decode(errors="replace"))
+            raise StorageError(f"S3 did not take the request ({answer.status}).")
 
     def _signed(self, path: str, sha256: str, now: datetime) -> dict[str, str]:
         stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
