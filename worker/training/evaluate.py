@@ -23,6 +23,7 @@ from worker.training.captions import chinese, english
 from worker.training.composites import Combination, combinations, compose
 from worker.training.loop import rng_of
 from worker.training.nouns import nouns
+from worker.training.sampling import PREVIEW
 from worker.training.sheets import sheet
 from worker.training.sprites import STYLES, Sprites
 from worker.training.vae import psnr
@@ -124,7 +125,7 @@ def misses(right: NDArray[np.bool_], items: list[Combination], prompts: list[str
 
 
 def evaluate(checkpoint: Path, judge: Judge, sprites: Sprites, settings: EvaluationSettings, out: Path) -> None:
-    """Grade a checkpoint; writes ``metrics.json`` and one sheet per language into ``out``."""
+    """Grade a checkpoint; writes ``metrics.json``, a sheet of samples and one sheet per language into ``out``."""
     pipeline = StableDiffusionPipeline.from_pretrained(checkpoint)
     pipeline.set_progress_bar_config(disable=True)
     items = chosen(settings)
@@ -148,6 +149,7 @@ def evaluate(checkpoint: Path, judge: Judge, sprites: Sprites, settings: Evaluat
         report[language] = summary(right)
         report[f"misses {language}"] = misses(right, items, prompts)
         sheet(pictures[:96], columns=12).save(out / f"held-out-{language}.png")
+    sheet(draw(pipeline, list(PREVIEW), settings), columns=12).save(out / "samples.png")
     (out / "metrics.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=1, ensure_ascii=False))
 

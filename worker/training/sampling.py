@@ -26,7 +26,7 @@ PREVIEW: Final = (
     "沙滩上的3d螃蟹",
     "a cartoon owl in the night sky",
     "夜空中的卡通火箭",
-    "粉色背景上的一个扁平蛋糕",
+    "粉色背景上的一个扁平生日蛋糕",
     "a 3d guitar on a purple background",
     "a flat bicycle on a white background",
     "a cartoon crying face on grey",
@@ -50,7 +50,7 @@ PREVIEW: Final = (
     "橙色背景上的扁平鱼",
     "a 3d trophy in the night sky",
     "a flat television on the beach",
-    "灰色背景上的3d帽子",
+    "灰色背景上的3d鸭舌帽",
     "a cartoon christmas tree on a red background",
 )
 
