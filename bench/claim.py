@@ -3,12 +3,12 @@
 import statistics
 import time
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from bench.report import Figure, spread
 from bench.stack import Stack
 from models.jobs import claim
-from models.session import Sessions, make_engine, make_sessions
+from models.session import make_engine, make_sessions
 from models.states import Pool
 
 CLAIMS = 50
@@ -26,10 +26,9 @@ FROM generate_series(1, :jobs) AS n
 def claim_cost(stack: Stack) -> list[Figure]:
     """Median milliseconds of a claim, commit included. Leaves the private installation without jobs."""
     engine = make_engine(stack.settings, application="bench")
-    sessions = make_sessions(engine)
     try:
-        small = _measure(sessions, 1_000)
-        large = _measure(sessions, 200_000)
+        small = _measure(engine, 1_000)
+        large = _measure(engine, 200_000)
     finally:
         engine.dispose()
     return [
@@ -45,15 +44,16 @@ def claim_cost(stack: Stack) -> list[Figure]:
     ]
 
 
-def _measure(sessions: Sessions, jobs: int) -> list[float]:
+def _measure(engine: Engine, jobs: int) -> list[float]:
+    sessions = make_sessions(engine)
     with sessions.begin() as session:
         session.execute(text("SET LOCAL statement_timeout = 0"))
         session.execute(text("DELETE FROM jobs"))
         session.execute(FILL, {"jobs": jobs})
-    with sessions() as session:
-        session.connection().execution_options(isolation_level="AUTOCOMMIT")
-        session.execute(text("SET statement_timeout = 0"))
-        session.execute(text("VACUUM ANALYZE jobs"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("VACUUM ANALYZE jobs"))
+        connection.execute(text("RESET statement_timeout"))
     found = []
     for _ in range(CLAIMS):
         began = time.monotonic()
