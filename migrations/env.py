@@ -5,10 +5,12 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection
 
 import models.artifacts
+import models.audit
 import models.checkpoints
 import models.clients
 import models.events
 import models.jobs
+import models.webhooks
 import models.workers  # noqa: F401  # each registers its tables
 from models.base import Base
 

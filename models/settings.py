@@ -45,11 +45,28 @@ class Settings(BaseSettings):
     sse_heartbeat_seconds: float = Field(15, gt=0)
     rate_limit: str = Field("6000 per minute", description="Per key, Flask-Limiter's syntax; empty turns it off.")
 
+    upload_memory_mib: int = Field(512, ge=64, description="Of the child process that decodes one upload.")
+    upload_seconds: float = Field(20, gt=0, description="The same child's time.")
+
+    # webhooks
+    webhook_allow_private: bool = Field(False, description="Let targets be private or local addresses (development).")
+    webhook_timeout_seconds: float = Field(15, gt=0, description="Of one try, from the name's look-up to the answer.")
+    webhook_retry_seconds: tuple[float, ...] = Field(
+        (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400),
+        description="Pauses before the second try, the third, …; after the last the delivery has failed.",
+    )
+    webhook_rotation_hours: float = Field(24, gt=0, description="How long the old secret signs as well.")
+    webhook_disable_days: float = Field(5, gt=0, description="A target that fails this long is disabled.")
+    webhook_retention_days: int = Field(30, ge=1, description="Of the delivery log.")
+
     # jobs
     idempotency_hours: int = Field(24, ge=1)
     result_retention_days: int = Field(30, ge=1, description="Results are deleted this long after they were published.")
     max_live_jobs: int = Field(10_000, ge=1, description="Default quota of a new client.")
     max_job_images: int = Field(16, ge=1)
+    max_job_megapixel_steps: float = Field(
+        4000, gt=0, description="Of one job: width × height × steps × images, in millions."
+    )
 
     # the lease protocol
     lease_seconds: float = Field(60, gt=0)
@@ -72,6 +89,10 @@ class Settings(BaseSettings):
     memory_budget_mib: int = Field(0, ge=0, description="For loaded checkpoints; 0 takes 80 % of what the device has.")
     checkpoint_cache: Path = Field(Path(".safelight/checkpoints"), description="Where S3 and Hub checkpoints land.")
     compile: bool = Field(False, description="torch.compile the denoiser (CUDA).")
+
+    # tests only
+    failpoints: str = Field("", description="Never in production; see `models.failpoints`.")
+    failpoint_folder: Path | None = None
 
     # logs
     log_level: str = "INFO"

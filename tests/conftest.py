@@ -4,6 +4,7 @@ The database of a test is cloned from a template, so that tests never see each o
 to services that it started itself.
 """
 
+import json
 import uuid
 from collections.abc import Iterator
 
@@ -116,8 +117,8 @@ def settings_environment(settings: Settings) -> dict[str, str]:
     for name, value in settings:
         if value is None:
             continue
-        text = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
-        found[f"SAFELIGHT_{name.upper()}"] = text
+        text = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+        found[f"SAFELIGHT_{name.upper()}"] = json.dumps(text) if isinstance(text, tuple) else str(text)
     return found
 
 

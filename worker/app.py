@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from celery import signals
 
+from models.failpoints import arm
 from models.log import configure_logging
 from models.queue import TicketSender, make_celery
 from models.settings import get_settings
@@ -110,6 +111,7 @@ def _start(**_: Any) -> None:
 
     global _process  # noqa: PLW0603  # one process, one device
     try:
+        arm(get_settings())
         _process = WorkerProcess(get_settings(), Pool(os.environ[POOL_VARIABLE]))
         _process.drain.listen()
         _process.start()

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models.errors import InvalidInputError, RunError, RunTimedOutError, TransientError
+from models.failpoints import reach
 from models.jobs import ClaimedJob, Hold, claim, fail, release_canceled, release_drained, work_waits
 from models.jobs.order import advance
 from models.jobs.queries import learn_speed
@@ -120,6 +121,7 @@ class Runner:
             resident = self.residency.get(first.checkpoint_id)
             batch.load_seconds = time.monotonic() - batch.started_at
             self.phase, self._running = "running", batch
+            reach("before_run")
             self._run(batch, resident, self._items_of(batch))
         except DBAPIError as error:
             self._fail_rest(batch, TransientError(f"Postgres did not answer: {type(error.orig).__name__}."))
@@ -177,6 +179,7 @@ class Runner:
             )
         if not jobs:
             return None
+        reach("after_claim")
         self.holds.add([job.hold for job in jobs], since)
         self.aside.do("after a claim", partial(self._after_claim, jobs[0]))
         return Batch({job.job_id: job for job in jobs})
@@ -240,6 +243,7 @@ class Runner:
 
     def _hand_over(self, batch: Batch, item: Item, pictures: Sequence[Picture]) -> None:
         """All pictures of an item are there: the courier's business from here on."""
+        reach("after_run")
         hold = batch.jobs[item.job_id].hold
         if self.holds.stop_of(hold) in UNWANTED:
             self._let_go(batch, item)

@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from models.failpoints import arm
 from models.log import configure_logging
 from models.queue import connect_redis, make_celery
 from models.session import make_engine, make_sessions
@@ -143,6 +144,7 @@ def main() -> int:
     """Run until SIGTERM or SIGINT."""
     settings = get_settings()
     configure_logging(settings, process="sweeper")
+    arm(settings)
     sweeper = make_sweeper(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, sweeper.heard)

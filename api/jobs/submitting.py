@@ -17,6 +17,7 @@ from api.reading import validated
 from api.services import Services
 from models.checkpoints import find_for_task
 from models.errors import FieldError, NotFoundError, ValidationFailedError
+from models.failpoints import reach
 from models.jobs import CheckpointCard, Job, Submission, Submitted, batch_key, find_earlier, submit
 from models.jobs.queries import Place, get_job
 from models.params import TaskParams
@@ -90,6 +91,7 @@ def place(services: Services, body: JobBody, origin: Origin) -> tuple[Submitted,
     sessions = services.reader if wanted.idempotency_key is None else services.sessions
     submitted = submit(sessions, wanted)
     if not submitted.replayed:
+        reach("after_submit")
         services.tickets.send(card.pool, submitted.job_id)
     with services.reader() as session:
         if submitted.replayed:

@@ -1,6 +1,6 @@
 """The client's row: quota, weight and fair-share tags. T1 locks it, so its columns change one submit at a time."""
 
-from sqlalchemy import CheckConstraint, Float, Integer, Text, text
+from sqlalchemy import CheckConstraint, Float, Integer, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, CreatedAt, UuidKey
@@ -20,6 +20,8 @@ class Client(Base):
     weight: Mapped[float] = mapped_column(Float, server_default=text("1"))
     """Share of the workers relative to other clients that wait at the same time."""
     max_live_jobs: Mapped[int] = mapped_column(Integer)
+    max_priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    """The highest that its jobs may ask for: priority goes before the fair order, so it is given, not taken."""
     live_jobs: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """Jobs in LIVE_STATES: up in submit, down in the transaction that ends a job."""
     gpu_finish_tag: Mapped[float] = mapped_column(Float, server_default=text("0"))

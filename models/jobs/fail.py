@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from models.base import seconds
 from models.errors import CheckpointUnavailableError, InvalidInputError, OutOfMemoryError, RunError, TransientError
 from models.events import record
+from models.failpoints import reach
 from models.jobs.guard import NO_LEASE, Hold, end_attempt, give_back_quota, held
 from models.jobs.rows import Attempt, Job
 from models.settings import Settings
@@ -82,6 +83,7 @@ def fail(session: Session, hold: Hold, error: RunError, settings: Settings, meas
     ).one_or_none()
     if row is None:
         return Failure.FENCED
+    reach("before_fail")
     budgets = Budgets(row.error_count, row.infrastructure_since, row.now, alone=row.batch_jobs == 1)
     verdict = decide(error, budgets, settings)
     canceled = row.cancel_requested and not verdict.final

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from models.artifacts import Artifact
 from models.base import seconds
 from models.events import record
+from models.failpoints import reach
 from models.jobs.guard import NO_LEASE, Hold, end_attempt, give_back_quota, held
 from models.jobs.rows import Job
 from models.states import AttemptOutcome, JobState
@@ -59,6 +60,7 @@ def publish(session: Session, hold: Hold, outputs: Sequence[Output], measures: d
     ).one_or_none()
     if row is None:
         return _read_again(session, hold)
+    reach("before_publish")
     session.execute(
         insert(Artifact),
         [{"job_id": hold.job_id, "attempt": hold.attempt, **vars(output)} for output in outputs],

@@ -14,6 +14,7 @@ from typing import cast
 
 import structlog
 
+from models.failpoints import arm
 from models.jobs import Hold
 from models.log import configure_logging
 from models.session import make_engine, make_sessions
@@ -75,6 +76,7 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     settings = get_settings()
     configure_logging(settings, process="courier")
+    arm(settings)
     engine = make_engine(settings, application="courier", pool_size=PARCELS_AT_ONCE)
     with ThreadPoolExecutor(PARCELS_AT_ONCE, thread_name_prefix="picture") as pictures:
         service = Service(settings, make_sessions(engine), make_put(settings), pictures)

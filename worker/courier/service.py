@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from models.artifacts import result_key
 from models.errors import PipelineFailedError, RunError, StorageError, TransientError
+from models.failpoints import reach
 from models.jobs import Failure, Hold, Output, Published, fail, publish
 from models.session import Sessions
 from models.settings import Settings
@@ -65,6 +66,7 @@ class Service:
             return self._fail_unexpected(parcel, error)
         except Exception as error:  # noqa: BLE001  # whatever it is, the job must end and its mates go on
             return self._fail_unexpected(parcel, error)
+        reach("after_commit")
         return Delivery.FENCED if published is Published.FENCED else Delivery.PUBLISHED
 
     def _store_all(self, parcel: Parcel, pixels: memoryview, dropped: Event, deadline: float) -> Sequence[Output]:
@@ -83,7 +85,9 @@ class Service:
         key = result_key(
             parcel.hold.job_id, parcel.hold.attempt, head.index, picture.sha256, parcel.output_format.value
         )
+        reach("before_put")
         _until(deadline, dropped, lambda: self.put(key, picture.body, picture.media_type, picture.sha256))
+        reach("after_put")
         return _output(key, picture)
 
     def _fail_unexpected(self, parcel: Parcel, error: Exception) -> Delivery:
