@@ -6,12 +6,15 @@ from typing import cast
 from uuid import UUID
 
 from flask import Flask, current_app, g, request
+from sqlalchemy.orm import Session
 
 from api.cache import Remembered
 from api.services import get_services
+from models.audit import Actor, audit
 from models.clients import authenticate
 from models.clients.keys import Principal
 from models.errors import ForbiddenError, UnauthenticatedError
+from models.jobs.prepare import MAX_PRIORITY
 from models.states import Role
 
 KEY_SECONDS = 0.5
@@ -31,7 +34,7 @@ class Access(StrEnum):
     VIEW_ALL = "view_all"
     """Viewer, operator, admin: things that belong to no client."""
     ADMIN = "admin"
-    """Keys and checkpoints."""
+    """Keys, clients, checkpoints and the audit log."""
 
 
 ALLOWED: dict[Access, frozenset[Role]] = {
@@ -63,6 +66,24 @@ def visible_client() -> UUID | None:
 def may_act_for(client_id: UUID) -> bool:
     """Whether this key may change things of that client."""
     return client_id == principal().client_id or principal().role in ACTS_FOR_OTHERS
+
+
+def allowed_priority() -> int:
+    """The highest priority that this key may give a job: its client's limit does not bind operators and admins."""
+    who = principal()
+    return MAX_PRIORITY if who.role in ACTS_FOR_OTHERS else who.max_priority
+
+
+def actor() -> Actor:
+    """This request's key, as the audit log names it."""
+    who = principal()
+    return Actor(key_id=who.key_id, client=who.client_name, role=who.role)
+
+
+def audited(session: Session, owner_id: UUID, action: str, subject: object) -> None:
+    """Write down an action on another client's thing, in the action's own transaction; nothing for one's own."""
+    if owner_id != principal().client_id:
+        audit(session, actor(), action, subject, {"client_id": str(owner_id)})
 
 
 def still_valid() -> bool:

@@ -26,11 +26,14 @@ class Seeder:
     sessions: Sessions
     settings: Settings
 
-    def client(self, name: str | None = None, *, max_live_jobs: int = 100_000, weight: float = 1.0) -> UUID:
+    def client(
+        self, name: str | None = None, *, max_live_jobs: int = 100_000, weight: float = 1.0, max_priority: int = 0
+    ) -> UUID:
         """A client's id."""
         with self.sessions.begin() as session:
             name = name or f"client-{uuid.uuid4().hex[:8]}"
-            return create_client(session, name, max_live_jobs=max_live_jobs, weight=weight).id
+            limits = {"max_live_jobs": max_live_jobs, "max_priority": max_priority}
+            return create_client(session, name, weight=weight, **limits).id
 
     def key(self, client_id: UUID, role: Role = Role.CLIENT) -> str:
         """The text of a new key."""

@@ -51,6 +51,8 @@ class Principal:
     client_id: UUID
     client_name: str
     role: Role
+    max_priority: int = 0
+    """The highest priority that the client's own jobs may ask for."""
 
 
 def issue_key(
@@ -74,7 +76,7 @@ def authenticate(session: Session, text: str) -> Principal | None:
         return None
     key_id, secret = match.groups()
     row = session.execute(
-        select(ApiKey.secret_sha256, ApiKey.role, Client.id, Client.name)
+        select(ApiKey.secret_sha256, ApiKey.role, Client.id, Client.name, Client.max_priority)
         .join(Client, Client.id == ApiKey.client_id)
         .where(
             ApiKey.id == key_id,
@@ -84,7 +86,9 @@ def authenticate(session: Session, text: str) -> Principal | None:
     ).one_or_none()
     if row is None or not hmac.compare_digest(row.secret_sha256, _digest(secret)):
         return None
-    return Principal(key_id=key_id, client_id=row.id, client_name=row.name, role=row.role)
+    return Principal(
+        key_id=key_id, client_id=row.id, client_name=row.name, role=row.role, max_priority=row.max_priority
+    )
 
 
 def revoke_key(session: Session, key_id: str) -> bool:

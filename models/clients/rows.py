@@ -33,9 +33,11 @@ class Client(Base):
     created_at: Mapped[CreatedAt]
 
 
-def create_client(session: Session, name: str, *, max_live_jobs: int, weight: float = 1.0) -> Client:
+def create_client(
+    session: Session, name: str, *, max_live_jobs: int, weight: float = 1.0, max_priority: int = 0
+) -> Client:
     """A new client; its name is unique."""
-    client = Client(name=name, max_live_jobs=max_live_jobs, weight=weight)
+    client = Client(name=name, max_live_jobs=max_live_jobs, weight=weight, max_priority=max_priority)
     session.add(client)
     session.flush()
     return client
