@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from api.auth import SEES_OTHERS, Access, principal
+from api.auth import SEES_OTHERS, Access, actor, principal
 from api.checkpoints.schemas import (
     CheckpointList,
     CheckpointPath,
@@ -16,6 +16,7 @@ from api.checkpoints.schemas import (
 )
 from api.room import Answer, Room
 from api.services import get_services
+from models.audit import audit
 from models.checkpoints import Checkpoint, FileManifest, Source, list_checkpoints, register
 from models.checkpoints.card import read_folder
 from models.checkpoints.registry import Registration
@@ -49,6 +50,7 @@ def create_checkpoint(body: CheckpointRequest) -> Answer:
     wanted = _registration(body)
     with services.sessions.begin() as session:
         view = _view(register(session, wanted))
+        audit(session, actor(), "checkpoint.register", view.name, {"revision": view.revision})
     services.cards.forget()
     return Answer(view, HTTPStatus.CREATED, {"Location": f"/v1/checkpoints/{view.name}"})
 
@@ -66,6 +68,7 @@ def delete_checkpoint(path: CheckpointPath) -> Answer:
         ).all()
         if not gone:
             raise NotFoundError.of("checkpoint", path.name)
+        audit(session, actor(), "checkpoint.disable", path.name)
     services.cards.forget()
     return Answer(None, HTTPStatus.NO_CONTENT)
 

@@ -4,10 +4,9 @@ import contextlib
 from http import HTTPStatus
 from uuid import UUID
 
-from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.auth import Access, principal, visible_client
+from api.auth import Access, audited, principal, visible_client
 from api.jobs.access import changeable_job, visible_job
 from api.jobs.results import add_result_routes
 from api.jobs.schemas import (
@@ -33,7 +32,7 @@ from api.room import Answer, Room, either
 from api.services import Services, get_services
 from api.waiting import wait_until_final, wanted_seconds
 from models.errors import ConflictError, NotFoundError, StorageError
-from models.jobs import Job, cancel, request_digest
+from models.jobs import cancel, delete_final, request_digest
 from models.jobs.queries import JobFilter, list_jobs
 from models.states import CANCELABLE_STATES, FINAL_STATES, RETRYABLE_STATES, JobState
 
@@ -108,6 +107,7 @@ def cancel_job(path: JobPath) -> Answer:
         job = changeable_job(session, path.job_id)
         if job.state not in CANCELABLE_STATES or not cancel(session, job.id):
             raise ConflictError(f"The job is {job.state.value}; it ended already.", state=job.state.value)
+        audited(session, job.client_id, "job.cancel", job.id)
     with services.reader() as session:
         return Answer(job_detail(services, session, visible_job(session, path.job_id, whole=True)))
 
@@ -141,11 +141,11 @@ def delete_job(path: JobPath) -> Answer:
     """Delete a job that has ended, and what it made."""
     services = get_services()
     with services.sessions.begin() as session:
-        job = changeable_job(session, path.job_id, whole=True)
-        if job.state not in FINAL_STATES:
+        job = changeable_job(session, path.job_id)
+        keys = delete_final(session, job.id)
+        if keys is None:
             raise ConflictError(f"The job is {job.state.value}; cancel it first.", state=job.state.value)
-        keys = [artifact.key for artifact in job.artifacts]
-        session.execute(delete(Job).where(Job.id == job.id).execution_options(synchronize_session=False))
+        audited(session, job.client_id, "job.delete", job.id)
     # What cannot be deleted now has no row any more: the sweeper collects it.
     with contextlib.suppress(StorageError):
         services.storage.delete(keys)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,18 +10,18 @@ from uuid import UUID
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api.auth import principal
+from api.auth import allowed_priority, audited, principal
 from api.fleet import live_workers
+from api.jobs.bounds import check_limits
 from api.jobs.schemas import JOB_BODIES, CheckpointRef, CloneRequest, JobBody, JobView, PriceView
 from api.jobs.views import LANES, checkpoint_ref, eta_seconds, job_view, queue_view
 from api.reading import validated
 from api.services import Services
 from models.checkpoints import find_for_task
-from models.errors import FieldError, NotFoundError, ValidationFailedError
+from models.errors import NotFoundError, ValidationFailedError
 from models.failpoints import reach
 from models.jobs import CheckpointCard, Job, Submission, Submitted, batch_key, find_earlier, submit
 from models.jobs.queries import Place, get_job
-from models.params import TaskParams
 from models.states import LANE_RANKS, JobState
 
 SECONDS_PER_DAY = 86_400
@@ -34,6 +35,11 @@ class Origin:
     idempotency_key: str | None = None
     request_sha256: bytes | None = None
     source_job_id: UUID | None = None
+
+    @property
+    def for_another(self) -> bool:
+        """Whether an operator does this in the name of another client."""
+        return self.client_id != principal().client_id
 
 
 def load_card(services: Services, task: str, name: str | None) -> CheckpointCard:
@@ -57,7 +63,7 @@ def prepare(services: Services, body: JobBody, origin: Origin) -> tuple[Checkpoi
     """
     card = load_card(services, body.task, body.checkpoint)
     params = body.params.resolved(card.profile)
-    _check_images(services, params)
+    check_limits(services.settings, params, body.priority, allowed_priority())
     days = body.retention_days or services.settings.result_retention_days
     return card, Submission(
         client_id=origin.client_id,
@@ -88,8 +94,8 @@ def place(services: Services, body: JobBody, origin: Origin) -> tuple[Submitted,
             raise
         return replay
     # One statement needs no transaction round it, but for a key that may turn out to be taken: that one rolls back.
-    sessions = services.reader if wanted.idempotency_key is None else services.sessions
-    submitted = submit(sessions, wanted)
+    alone = wanted.idempotency_key is None and not origin.for_another
+    submitted = submit(services.reader if alone else services.sessions, wanted, _witness(origin))
     if not submitted.replayed:
         reach("after_submit")
         services.tickets.send(card.pool, submitted.job_id)
@@ -164,12 +170,11 @@ def price(services: Services, body: JobBody) -> PriceView:
     )
 
 
-def _check_images(services: Services, params: TaskParams) -> None:
-    most = services.settings.max_job_images
-    if params.num_images > most:
-        raise ValidationFailedError(
-            [FieldError("/params/num_images", "too_many", f"This server takes at most {most} images a job.")]
-        )
+def _witness(origin: Origin) -> Callable[[Session, UUID], None] | None:
+    """What else belongs into the transaction of a retry for another client."""
+    if not origin.for_another:
+        return None
+    return lambda session, _new: audited(session, origin.client_id, "job.retry", origin.source_job_id)
 
 
 def repeat_body(job: Job, changes: CloneRequest) -> JobBody:
@@ -182,7 +187,8 @@ def repeat_body(job: Job, changes: CloneRequest) -> JobBody:
     given: dict[str, Any] = {
         "task": job.task,
         "checkpoint": job.checkpoint.name,
-        "priority": job.priority,
+        # What it had may be more than its client may ask for by now; only a change that asks for too much is an error.
+        "priority": min(job.priority, allowed_priority()),
         "lane": LANES[job.lane].value,
         "tag": job.tag,
         "reproducible": job.reproducible,

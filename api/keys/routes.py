@@ -6,10 +6,11 @@ from http import HTTPStatus
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.auth import Access, forget_keys, principal
+from api.auth import Access, actor, allowed_priority, forget_keys, principal
 from api.keys.schemas import KeyList, KeyPath, KeyRequest, KeyView, MeView, NewKeyView
 from api.room import Answer, Room
 from api.services import get_services
+from models.audit import audit
 from models.clients import ApiKey, Client, create_client, issue_key, revoke_key
 from models.errors import NotFoundError
 
@@ -32,6 +33,7 @@ def get_me() -> Answer:
             role=who.role,
             live_jobs=client.live_jobs,
             max_live_jobs=client.max_live_jobs,
+            max_priority=allowed_priority(),
         )
     )
 
@@ -56,6 +58,7 @@ def create_key(body: KeyRequest) -> Answer:
         client = _client(session, body.client, services.settings.max_live_jobs)
         issued = issue_key(session, client, body.role, name=body.name, expires_at=expires_at)
         row = session.get_one(ApiKey, issued.id)
+        audit(session, actor(), "key.create", issued.id, {"client": client.name, "role": body.role.value})
         view = NewKeyView(**dict(_view(row, client.name)), key=issued.text)
     return Answer(view, HTTPStatus.CREATED, {"Location": f"/v1/keys/{issued.id}", "Cache-Control": "no-store"})
 
@@ -66,6 +69,7 @@ def delete_key(path: KeyPath) -> Answer:
     with get_services().sessions.begin() as session:
         if not revoke_key(session, path.key_id):
             raise NotFoundError.of("key", path.key_id)
+        audit(session, actor(), "key.revoke", path.key_id)
     forget_keys()
     return Answer(None, HTTPStatus.NO_CONTENT)
 

@@ -68,3 +68,4 @@ class MeView(BaseModel):
     role: Role
     live_jobs: int
     max_live_jobs: int
+    max_priority: int = Field(description="The highest priority that this key may give a job.")

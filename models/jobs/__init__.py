@@ -12,6 +12,7 @@ that somebody else moved the job. Postgres' `now()` is the only clock.
 
 from models.jobs.cancel import cancel
 from models.jobs.claim import ClaimedJob, claim, work_waits
+from models.jobs.delete import delete_final
 from models.jobs.fail import Failure, fail
 from models.jobs.guard import Hold
 from models.jobs.heartbeat import Beat, extend
@@ -39,6 +40,7 @@ __all__ = [
     "cancel",
     "claim",
     "delete_expired_results",
+    "delete_final",
     "expire_overdue",
     "extend",
     "fail",

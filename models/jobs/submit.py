@@ -3,6 +3,7 @@
 The ticket is sent by the caller after commit; that it may get lost is by design (the sweeper sends it again).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -47,8 +48,8 @@ class Submitted:
     start_tag: float = 0.0
 
 
-def submit(sessions: Sessions, wanted: Submission) -> Submitted:
-    """Insert the job, in a transaction of its own.
+def submit(sessions: Sessions, wanted: Submission, also: Callable[[Session, UUID], None] | None = None) -> Submitted:
+    """Insert the job, in a transaction of its own; `also` is called within it once the job is new.
 
     Raises:
         QuotaExceededError: the client holds as many live jobs as it may.
@@ -57,6 +58,8 @@ def submit(sessions: Sessions, wanted: Submission) -> Submitted:
     with sessions() as session:
         made = session.execute(_statement(wanted.pool), _values(wanted)).one_or_none()
         if made is not None:
+            if also is not None:
+                also(session, made.id)
             session.commit()
             return Submitted(made.id, False, made.created_at, made.deadline_at, made.start_tag)
         # No row: the key is taken, or the quota is full. Either way nothing of this transaction stays.

@@ -77,6 +77,10 @@ class TaskParams(BaseModel, ABC):
         """Pixels of one image. Only after `resolved`; 0 where the checkpoint fixes the size."""
         return 0
 
+    def work(self) -> dict[str, int]:
+        """The fields whose product is a job's pixel-steps. Only after `resolved`; empty: the checkpoint bounds it."""
+        return {}
+
     def cost(self) -> int:
         """What the job takes from its client's fair share: steps × images."""
         return self.steps() * self.num_images

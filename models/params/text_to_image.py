@@ -111,6 +111,15 @@ class TextToImageParams(TaskParams):
         """Width × height."""
         return (self.width or 0) * (self.height or 0)
 
+    def work(self) -> dict[str, int]:
+        """Width × height × steps × images."""
+        return {
+            "width": self.width or 0,
+            "height": self.height or 0,
+            "num_inference_steps": self.num_inference_steps or 0,
+            "num_images": self.num_images,
+        }
+
 
 def _size_problem(size: int, profile: CheckpointProfile) -> str:
     if not profile.min_size <= size <= profile.max_size:

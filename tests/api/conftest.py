@@ -104,6 +104,13 @@ def stranger(app: Flask, seed: Seeder) -> Caller:
 
 
 @pytest.fixture
+def favoured(app: Flask, seed: Seeder, checkpoint: CheckpointCard) -> Caller:
+    """A client that may ask for any priority."""
+    client_id = seed.client("favoured", max_priority=100)
+    return Caller(app, seed.key(client_id), client_id)
+
+
+@pytest.fixture
 def picture() -> bytes:
     """A small PNG."""
     body = io.BytesIO()

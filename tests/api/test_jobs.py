@@ -142,11 +142,11 @@ def test_the_eta_shares_what_is_ahead_between_the_workers(caller: Caller, sessio
     assert second["queue"]["eta_seconds"] == (8 / 2 + 8) * 0.5
 
 
-def test_the_place_in_the_queue_follows_the_order_of_the_claim(caller: Caller, seed: Seeder) -> None:
-    bulk = caller.submit(lane="bulk", priority=100)
-    plain = caller.submit()
-    urgent = caller.submit(priority=5)
-    places = {job["id"]: caller.get(job["urls"]["self"]).json["queue"]["position"] for job in (bulk, plain, urgent)}
+def test_the_place_in_the_queue_follows_the_order_of_the_claim(favoured: Caller, seed: Seeder) -> None:
+    bulk = favoured.submit(lane="bulk", priority=100)
+    plain = favoured.submit()
+    urgent = favoured.submit(priority=5)
+    places = {job["id"]: favoured.get(job["urls"]["self"]).json["queue"]["position"] for job in (bulk, plain, urgent)}
     assert places == {urgent["id"]: 0, plain["id"]: 1, bulk["id"]: 2}
     claimed = [str(seed.claim(max_images=1)[0].job_id) for _ in range(3)]
     assert claimed == [urgent["id"], plain["id"], bulk["id"]]
@@ -178,12 +178,12 @@ def test_canceling_ends_a_queued_job_and_asks_a_running_one(caller: Caller, seed
     assert (again.status_code, again.json["state"]) == (409, "canceled")
 
 
-def test_a_retry_is_a_new_job_with_the_same_params(caller: Caller) -> None:
-    job = caller.submit(tag="demo", priority=3, deadline_seconds=500.0)
-    assert caller.post(job["urls"]["retry"]).status_code == 409
-    caller.post(job["urls"]["cancel"])
+def test_a_retry_is_a_new_job_with_the_same_params(favoured: Caller) -> None:
+    job = favoured.submit(tag="demo", priority=3, deadline_seconds=500.0)
+    assert favoured.post(job["urls"]["retry"]).status_code == 409
+    favoured.post(job["urls"]["cancel"])
     headers = {"Idempotency-Key": "again"}
-    retried, replayed = (caller.post(job["urls"]["retry"], headers=headers) for _ in range(2))
+    retried, replayed = (favoured.post(job["urls"]["retry"], headers=headers) for _ in range(2))
     assert retried.status_code == 202
     body = retried.json
     assert body["id"] == replayed.json["id"] != job["id"]

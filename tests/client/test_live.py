@@ -49,7 +49,7 @@ class World:
 
 @pytest.fixture
 def world(environment: dict[str, str], seed: Seeder, storage: Storage) -> Iterator[World]:
-    owner = seed.client("house")
+    owner = seed.client("house", max_priority=3)
     seed.checkpoint()
     with (
         running_api(environment) as api,
