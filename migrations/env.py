@@ -8,6 +8,7 @@ import models.artifacts
 import models.audit
 import models.checkpoints
 import models.clients
+import models.daemons
 import models.events
 import models.jobs
 import models.webhooks
