@@ -1,4 +1,4 @@
-"""Webhooks and their outbox, the audit log, who may raise a priority.
+"""Webhooks and their outbox, the audit log, who may raise a priority, which daemons are alive.
 
 Revision ID: 0003
 Revises: 0002
@@ -27,6 +27,15 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_audit_log'))
     )
     op.create_index('ix_audit_log__subject', 'audit_log', ['subject', sa.literal_column('id DESC')], unique=False)
+    op.create_table('daemons',
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('kind', sa.Enum('sweeper', 'dispatcher', name='daemonkind', native_enum=False, create_constraint=True, length=16), nullable=False),
+    sa.Column('host', sa.Text(), nullable=False),
+    sa.Column('pid', sa.Integer(), nullable=False),
+    sa.Column('working_since', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('seen_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('name', name=op.f('pk_daemons'))
+    )
     op.create_table('webhook_endpoints',
     sa.Column('id', sa.Uuid(), server_default=sa.text('uuidv7()'), nullable=False),
     sa.Column('client_id', sa.Uuid(), nullable=False),
@@ -40,15 +49,18 @@ def upgrade() -> None:
     sa.Column('disabled_reason', sa.Text(), nullable=True),
     sa.Column('failing_since', sa.DateTime(timezone=True), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.Column('changed_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.CheckConstraint('(previous_secret IS NULL) = (previous_secret_expires_at IS NULL)', name=op.f('ck_webhook_endpoints__previous_secret_expires')),
     sa.CheckConstraint('enabled = (disabled_reason IS NULL)', name=op.f('ck_webhook_endpoints__disabled_has_reason')),
     sa.ForeignKeyConstraint(['client_id'], ['clients.id'], name=op.f('fk_webhook_endpoints__client_id'), ondelete='CASCADE'),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_webhook_endpoints')),
-    sa.UniqueConstraint('client_id', 'url', 'scope', name=op.f('uq_webhook_endpoints__client_id_url_scope'))
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_webhook_endpoints'))
     )
+    op.create_index('uq_webhook_endpoints__all_url', 'webhook_endpoints', ['client_id', 'url'], unique=True, postgresql_where=sa.text("scope = 'all'"))
+    op.create_index('uq_webhook_endpoints__named_url', 'webhook_endpoints', ['client_id', 'url'], unique=True, postgresql_where=sa.text("scope = 'named'"))
+    op.create_index('ix_webhook_endpoints__client', 'webhook_endpoints', ['client_id', 'id'], unique=False)
     op.create_table('webhook_messages',
     sa.Column('id', sa.Uuid(), server_default=sa.text('uuidv7()'), nullable=False),
-    sa.Column('job_id', sa.Uuid(), nullable=False),
+    sa.Column('job_id', sa.Uuid(), nullable=True),
     sa.Column('kind', sa.Text(), nullable=False),
     sa.Column('payload', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
@@ -62,6 +74,7 @@ def upgrade() -> None:
     sa.Column('endpoint_id', sa.Uuid(), nullable=False),
     sa.Column('state', sa.Enum('pending', 'delivered', 'failed', name='deliverystate', native_enum=False, create_constraint=True, length=16), server_default='pending', nullable=False),
     sa.Column('tries', sa.SmallInteger(), server_default=sa.text('0'), nullable=False),
+    sa.Column('earlier_tries', sa.SmallInteger(), server_default=sa.text('0'), nullable=False),
     sa.Column('available_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('lease_owner', sa.Text(), nullable=True),
     sa.Column('lease_expires_at', sa.DateTime(timezone=True), nullable=True),
@@ -77,6 +90,7 @@ def upgrade() -> None:
     )
     op.create_index('ix_webhook_deliveries__due', 'webhook_deliveries', ['available_at'], unique=False, postgresql_where=sa.text("state = 'pending'"))
     op.create_index('ix_webhook_deliveries__endpoint', 'webhook_deliveries', ['endpoint_id', 'id'], unique=False)
+    op.create_index('ix_webhook_deliveries__endpoint_state', 'webhook_deliveries', ['endpoint_id', 'state', 'id'], unique=False)
     op.create_table('webhook_attempts',
     sa.Column('delivery_id', sa.Uuid(), nullable=False),
     sa.Column('number', sa.SmallInteger(), nullable=False),
@@ -89,20 +103,23 @@ def upgrade() -> None:
     )
     op.add_column('clients', sa.Column('max_priority', sa.SmallInteger(), server_default=sa.text('0'), nullable=False))
     op.add_column('jobs', sa.Column('webhook_endpoint_id', sa.Uuid(), nullable=True))
-    op.create_index('ix_jobs__webhook_endpoint', 'jobs', ['webhook_endpoint_id'], unique=False, postgresql_where=sa.text('webhook_endpoint_id IS NOT NULL'))
-    op.create_foreign_key(op.f('fk_jobs__webhook_endpoint_id'), 'jobs', 'webhook_endpoints', ['webhook_endpoint_id'], ['id'], ondelete='SET NULL')
+    op.add_column('jobs', sa.Column('webhook_events', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True))
 
 
 def downgrade() -> None:
-    op.drop_constraint(op.f('fk_jobs__webhook_endpoint_id'), 'jobs', type_='foreignkey')
-    op.drop_index('ix_jobs__webhook_endpoint', table_name='jobs', postgresql_where=sa.text('webhook_endpoint_id IS NOT NULL'))
+    op.drop_column('jobs', 'webhook_events')
     op.drop_column('jobs', 'webhook_endpoint_id')
     op.drop_column('clients', 'max_priority')
     op.drop_table('webhook_attempts')
+    op.drop_index('ix_webhook_deliveries__endpoint_state', table_name='webhook_deliveries')
     op.drop_index('ix_webhook_deliveries__endpoint', table_name='webhook_deliveries')
     op.drop_index('ix_webhook_deliveries__due', table_name='webhook_deliveries', postgresql_where=sa.text("state = 'pending'"))
     op.drop_table('webhook_deliveries')
     op.drop_table('webhook_messages')
+    op.drop_index('ix_webhook_endpoints__client', table_name='webhook_endpoints')
+    op.drop_index('uq_webhook_endpoints__named_url', table_name='webhook_endpoints', postgresql_where=sa.text("scope = 'named'"))
+    op.drop_index('uq_webhook_endpoints__all_url', table_name='webhook_endpoints', postgresql_where=sa.text("scope = 'all'"))
     op.drop_table('webhook_endpoints')
+    op.drop_table('daemons')
     op.drop_index('ix_audit_log__subject', table_name='audit_log')
     op.drop_table('audit_log')

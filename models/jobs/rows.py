@@ -83,8 +83,13 @@ class Job(Base):
     source_job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
     """The job that this one retries or clones."""
     retention_seconds: Mapped[int] = mapped_column(Integer)
-    webhook_endpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="SET NULL"))
-    """The target that this job names, beside those that hear of every job of its client."""
+    webhook_endpoint_id: Mapped[UUID | None]
+    """The target that this job names, beside those that hear of every job of its client.
+
+    No foreign key: it would lock the endpoint in every submit, and make a deleted one rewrite all of its jobs.
+    """
+    webhook_events: Mapped[list[str] | None]
+    """What that target hears of this job; its own choice if null."""
 
     created_at: Mapped[CreatedAt]
     started_at: Mapped[datetime | None]
@@ -139,11 +144,6 @@ class Job(Base):
         # The lists of an operator, over all clients.
         Index("ix_jobs__all", desc("created_at"), desc("id")),
         Index("ix_jobs__all_state", "state", desc("created_at"), desc("id")),
-        Index(
-            "ix_jobs__webhook_endpoint",
-            "webhook_endpoint_id",
-            postgresql_where=text("webhook_endpoint_id IS NOT NULL"),
-        ),
         Index("ix_jobs__source", "source_job_id", postgresql_where=text("source_job_id IS NOT NULL")),
     )
 

@@ -5,12 +5,25 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, Integer, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, CreatedAt, UuidKey, enum_column
 
 PENDING = text("state = 'pending'")
+HEARS_ALL = text("scope = 'all'")
+IS_NAMED = text("scope = 'named'")
 
 
 class EndpointScope(StrEnum):
@@ -35,7 +48,10 @@ class WebhookEndpoint(Base):
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (
-        UniqueConstraint("client_id", "url", "scope"),
+        # Partial, so that `url` is no key: changing it never waits for a publish that refers to the endpoint.
+        Index("uq_webhook_endpoints__all_url", "client_id", "url", unique=True, postgresql_where=HEARS_ALL),
+        Index("uq_webhook_endpoints__named_url", "client_id", "url", unique=True, postgresql_where=IS_NAMED),
+        Index("ix_webhook_endpoints__client", "client_id", "id"),
         CheckConstraint("enabled = (disabled_reason IS NULL)", name="disabled_has_reason"),
         CheckConstraint(
             "(previous_secret IS NULL) = (previous_secret_expires_at IS NULL)", name="previous_secret_expires"
@@ -47,7 +63,7 @@ class WebhookEndpoint(Base):
     url: Mapped[str] = mapped_column(Text)
     scope: Mapped[EndpointScope] = mapped_column(enum_column(EndpointScope))
     events: Mapped[list[str]]
-    """Kinds of `models.events` that it hears of."""
+    """Kinds that it hears of, of `models.webhooks.kinds`; a job that names it may ask for others."""
     secret: Mapped[str] = mapped_column(Text)
     """`whsec_<base64>`: an HMAC needs it as it is."""
     previous_secret: Mapped[str | None] = mapped_column(Text)
@@ -58,16 +74,21 @@ class WebhookEndpoint(Base):
     """`gone` (it answered 410), `failing` (for days), `asked` (by its client or an operator)."""
     failing_since: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    """By every UPDATE: what it wanted before is not known (`models.invariants`)."""
 
 
 class WebhookMessage(Base):
-    """What is said of a job: its body is made once, so that every try and every target gets the same."""
+    """What is said of a job: its body is made once, so that every try and every target gets the same.
+
+    `webhook.test` is said of no job.
+    """
 
     __tablename__ = "webhook_messages"
     __table_args__ = (UniqueConstraint("job_id", "kind"),)
 
     id: Mapped[UuidKey]
-    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(Text)
     payload: Mapped[dict[str, Any]]
     created_at: Mapped[CreatedAt]
@@ -84,6 +105,7 @@ class WebhookDelivery(Base):
         CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="ended_has_finished_at"),
         Index("ix_webhook_deliveries__due", "available_at", postgresql_where=PENDING),
         Index("ix_webhook_deliveries__endpoint", "endpoint_id", "id"),
+        Index("ix_webhook_deliveries__endpoint_state", "endpoint_id", "state", "id"),
     )
 
     id: Mapped[UuidKey]
@@ -91,6 +113,8 @@ class WebhookDelivery(Base):
     endpoint_id: Mapped[UUID] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="CASCADE"))
     state: Mapped[DeliveryState] = mapped_column(enum_column(DeliveryState), server_default=DeliveryState.PENDING.value)
     tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    earlier_tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    """Tries before the newest redelivery: the retry schedule counts `tries - earlier_tries`."""
     available_at: Mapped[CreatedAt]
     """Not claimed before; the retry schedule pushes it."""
     lease_owner: Mapped[str | None] = mapped_column(Text)
