@@ -88,7 +88,8 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_webhook_deliveries')),
     sa.UniqueConstraint('message_id', 'endpoint_id', name=op.f('uq_webhook_deliveries__message_id_endpoint_id'))
     )
-    op.create_index('ix_webhook_deliveries__due', 'webhook_deliveries', ['available_at'], unique=False, postgresql_where=sa.text("state = 'pending'"))
+    op.create_index('ix_webhook_deliveries__due', 'webhook_deliveries', ['endpoint_id', 'available_at'], unique=False, postgresql_where=sa.text("state = 'pending'"))
+    op.create_index('ix_webhook_deliveries__leased', 'webhook_deliveries', ['endpoint_id'], unique=False, postgresql_where=sa.text('lease_owner IS NOT NULL'))
     op.create_index('ix_webhook_deliveries__endpoint', 'webhook_deliveries', ['endpoint_id', 'id'], unique=False)
     op.create_index('ix_webhook_deliveries__endpoint_state', 'webhook_deliveries', ['endpoint_id', 'state', 'id'], unique=False)
     op.create_table('webhook_attempts',
@@ -113,6 +114,7 @@ def downgrade() -> None:
     op.drop_table('webhook_attempts')
     op.drop_index('ix_webhook_deliveries__endpoint_state', table_name='webhook_deliveries')
     op.drop_index('ix_webhook_deliveries__endpoint', table_name='webhook_deliveries')
+    op.drop_index('ix_webhook_deliveries__leased', table_name='webhook_deliveries', postgresql_where=sa.text('lease_owner IS NOT NULL'))
     op.drop_index('ix_webhook_deliveries__due', table_name='webhook_deliveries', postgresql_where=sa.text("state = 'pending'"))
     op.drop_table('webhook_deliveries')
     op.drop_table('webhook_messages')

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, CreatedAt, UuidKey, enum_column
 
 PENDING = text("state = 'pending'")
+LEASED = text("lease_owner IS NOT NULL")
 HEARS_ALL = text("scope = 'all'")
 IS_NAMED = text("scope = 'named'")
 
@@ -103,7 +104,9 @@ class WebhookDelivery(Base):
         CheckConstraint("(lease_owner IS NULL) = (lease_expires_at IS NULL)", name="lease_is_whole"),
         CheckConstraint("lease_owner IS NULL OR state = 'pending'", name="only_pending_is_leased"),
         CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="ended_has_finished_at"),
-        Index("ix_webhook_deliveries__due", "available_at", postgresql_where=PENDING),
+        # By endpoint first: a claim hops from endpoint to endpoint, however many deliveries one of them has.
+        Index("ix_webhook_deliveries__due", "endpoint_id", "available_at", postgresql_where=PENDING),
+        Index("ix_webhook_deliveries__leased", "endpoint_id", postgresql_where=LEASED),
         Index("ix_webhook_deliveries__endpoint", "endpoint_id", "id"),
         Index("ix_webhook_deliveries__endpoint_state", "endpoint_id", "state", "id"),
     )
