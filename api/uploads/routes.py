@@ -8,7 +8,7 @@ from flask import Response, request
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.auth import Access, may_act_for, principal, visible_client
+from api.auth import Access, audited, may_act_for, principal, visible_client
 from api.blobs import REDIRECT, upload_redirect
 from api.room import Answer, Room
 from api.services import get_services
@@ -64,7 +64,7 @@ def create_upload() -> Answer:
     if slot is None:
         raise UnavailableError("Too many pictures are being decoded now; try again in a moment.")
     with slot:
-        picture = normalized(data, services.settings.max_upload_pixels)
+        picture = normalized(data, services.settings)
     key = f"{UPLOADS_PREFIX}{uuid.uuid4()}/{picture.sha256}.png"
     # The object first: a row never points to nothing, and an object without a row is collected.
     services.storage.put(key, picture.body, MEDIA_TYPE)
@@ -98,6 +98,7 @@ def delete_upload(path: UploadPath) -> Answer:
             raise ForbiddenError("Only operators and admins delete the uploads of other clients.")
         key = row.key
         session.delete(row)
+        audited(session, row.client_id, "upload.delete", row.id)
     # What cannot be deleted now has no row any more: the sweeper collects it.
     with contextlib.suppress(StorageError):
         services.storage.delete([key])
