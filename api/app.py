@@ -6,8 +6,10 @@ from flask import Flask
 
 from api.access_log import install_access_log
 from api.artifacts.routes import room as artifacts
+from api.audit.routes import room as audit
 from api.auth import install_auth
 from api.checkpoints.routes import room as checkpoints
+from api.clients.routes import room as clients
 from api.events.routes import room as events
 from api.health.routes import room as health
 from api.jobs.routes import room as jobs
@@ -23,7 +25,7 @@ from api.uploads.routes import room as uploads
 from api.workers.routes import room as workers
 from models.settings import Settings, get_settings
 
-ROOMS: tuple[Room, ...] = (jobs, events, artifacts, uploads, tasks, checkpoints, workers, keys, health)
+ROOMS: tuple[Room, ...] = (jobs, events, artifacts, uploads, tasks, checkpoints, workers, keys, clients, audit, health)
 MAX_FORM_PARTS = 8
 
 

@@ -4,10 +4,11 @@ Appended, never changed: there is no verb that updates or deletes a row. Names a
 secret.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Index, Text, desc
+from sqlalchemy import Index, Text, desc, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, BigKey, CreatedAt, enum_column
@@ -53,3 +54,15 @@ def audit(session: Session, actor: Actor, action: str, subject: object, data: di
             data=data or {},
         )
     )
+
+
+def list_entries(
+    session: Session, *, subject: str | None = None, limit: int = 100, before_id: int | None = None
+) -> Sequence[AuditEntry]:
+    """Entries, newest first; of one subject, and older than one entry, where given."""
+    query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
+    if subject is not None:
+        query = query.where(AuditEntry.subject == subject)
+    if before_id is not None:
+        query = query.where(AuditEntry.id < before_id)
+    return session.scalars(query).all()

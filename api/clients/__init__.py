@@ -1,0 +1,1 @@
+"""Clients: their share of the workers, and their limits."""
