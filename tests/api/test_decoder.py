@@ -161,12 +161,14 @@ def test_a_real_picture_that_needs_too_much_memory(caller: Caller) -> None:
 
 
 def test_a_real_picture_that_takes_too_long(caller: Caller) -> None:
-    # A progressive JPEG may refine its pixels as often as it likes: 200 kB here keep a decoder busy for minutes.
+    # A progressive JPEG may refine its pixels as often as it likes: what this one takes is minutes.
     body = io.BytesIO()
     Image.new("L", (4000, 4000), 128).save(body, "JPEG", progressive=True)
     plain = body.getvalue()
     last = plain.rindex(b"\xff\xda")
-    document = assert_problem(caller.upload(plain[:last] + plain[last:-2] * 400 + plain[-2:]), 422, "validation_failed")
+    document = assert_problem(
+        caller.upload(plain[:last] + plain[last:-2] * 4000 + plain[-2:]), 422, "validation_failed"
+    )
     assert document["errors"][0]["code"] == "decoder_timed_out"
 
 
