@@ -23,7 +23,7 @@ FIRST_CLIENT = "admin"
 def bootstrap(settings: Settings, key_file: Path | None) -> None:
     """Make everything that is missing; running it again changes nothing."""
     Storage(settings).ensure_bucket()
-    engine = make_engine(settings, application="bootstrap", pool_size=1)
+    engine = make_engine(settings, application="bootstrap")
     try:
         with make_sessions(engine).begin() as session:
             for card in sorted(STARTERS.glob(f"*/{CARD_NAME}")):

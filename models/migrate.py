@@ -24,7 +24,7 @@ def alembic_config(settings: Settings) -> Config:
 
 def migrate(settings: Settings, revision: str = "head") -> None:
     """Upgrade to `revision` under an advisory lock."""
-    engine = make_engine(settings, application="migrate", pool_size=1)
+    engine = make_engine(settings, application="migrate")
     try:
         with engine.begin() as connection:
             connection.execute(text("SET LOCAL statement_timeout = 0"))

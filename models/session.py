@@ -10,6 +10,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
 
+from models.connections import pool_of
 from models.settings import Settings
 
 Sessions = sessionmaker[Session]
@@ -17,11 +18,15 @@ PING_AFTER_IDLE_SECONDS = 1.0
 
 
 def make_engine(settings: Settings, *, application: str, pool_size: int | None = None) -> Engine:
-    """An engine whose sessions carry statement, lock and idle timeouts. `application` shows in pg_stat_activity."""
+    """An engine whose sessions carry statement, lock and idle timeouts. `application` shows in pg_stat_activity.
+
+    It also says how many connections there may be (`models.connections`); `pool_size` is for what is not named there.
+    """
+    pool = pool_of(settings, application)
     engine = create_engine(
         settings.database_url,
-        pool_size=pool_size or settings.database_pool_size,
-        max_overflow=settings.database_pool_size,
+        pool_size=pool_size or pool.kept,
+        max_overflow=pool.overflow,
         pool_recycle=1800,
         hide_parameters=True,  # an error's text goes to the log, and parameters hold prompts
         connect_args={

@@ -25,9 +25,11 @@ class Settings(BaseSettings):
     s3_access_key_id: SecretStr | None = None
     s3_secret_access_key: SecretStr | None = None
     home: Path = Field(Path(".safelight"), description="Folder for logs and caches of this machine.")
+    ready_file: Path | None = Field(None, description="A worker makes it once Postgres knows that it is alive.")
 
     # database sessions
-    database_pool_size: int = Field(10, ge=1)
+    database_pool_size: int = Field(10, ge=1, description="Of one API process; see `models.connections` for others.")
+    database_pool_overflow: int = Field(10, ge=0, description="Opened while those are in use, and closed again.")
     statement_timeout_seconds: float = Field(15, gt=0)
     lock_timeout_seconds: float = Field(5, gt=0)
     idle_in_transaction_timeout_seconds: float = Field(30, gt=0)
@@ -81,6 +83,14 @@ class Settings(BaseSettings):
     max_batch_images: int = Field(8, ge=1, description="Images in one micro-batch.")
     run_timeout_seconds: float = Field(
         1800, ge=0, description="A batch that runs longer is ended, with its process if it hangs; 0 = never."
+    )
+    load_timeout_seconds: float = Field(
+        3600,
+        ge=0,
+        description="A checkpoint that loads longer (its download too) ends its jobs and process; 0 = never.",
+    )
+    store_timeout_seconds: float = Field(
+        300, gt=0, description="A courier that works longer on one job's pictures hangs: it is killed, another starts."
     )
 
     # devices

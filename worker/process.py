@@ -54,8 +54,8 @@ class WorkerProcess:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.engine: Engine = make_engine(settings, application="worker", pool_size=3)
-        self._beat_engine: Engine = make_engine(settings, application="heartbeat", pool_size=1)
+        self.engine: Engine = make_engine(settings, application="worker")
+        self._beat_engine: Engine = make_engine(settings, application="heartbeat")
         sessions = make_sessions(self.engine)
         self.redis: Any = connect_redis(settings)
         self.device: Device = open_device(settings, self.pool)

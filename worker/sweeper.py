@@ -127,7 +127,7 @@ class Sweeper:
 
 def make_sweeper(settings: Settings) -> Sweeper:
     """A sweeper on the services of these settings."""
-    engine = make_engine(settings, application="sweeper", pool_size=1)
+    engine = make_engine(settings, application="sweeper")
     sweep = Sweep(
         settings=settings,
         sessions=make_sessions(engine),

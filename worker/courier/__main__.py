@@ -77,7 +77,7 @@ def main() -> int:
     settings = get_settings()
     configure_logging(settings, process="courier")
     arm(settings)
-    engine = make_engine(settings, application="courier", pool_size=PARCELS_AT_ONCE)
+    engine = make_engine(settings, application="courier")
     with ThreadPoolExecutor(PARCELS_AT_ONCE, thread_name_prefix="picture") as pictures:
         service = Service(settings, make_sessions(engine), make_put(settings), pictures)
         courier = Courier(service, sys.stdout.fileno())
