@@ -1,4 +1,4 @@
-"""``safelight ls``, ``show``, ``watch``, ``cancel``, ``retry``, ``download``: jobs that were submitted before."""
+"""``safelight ls``, ``show``, ``watch``, ``cancel``, ``retry``, ``rm``, ``download``: jobs of before."""
 
 import itertools
 import json
@@ -119,6 +119,19 @@ def retry(
 
     with remote.connect() as client:
         follow(remote, client, client.retry(finding.job_id(client, job)), wait=wait or to is not None, to=to)
+
+
+@talks_to_api
+def rm(remote: Remote, jobs: Annotated[list[str], typer.Argument(metavar="ID…", help="One or more.")]) -> None:
+    """Delete jobs that have ended, and their pictures.  For good."""
+    with remote.connect() as client:
+        found = [finding.job_id(client, job) for job in jobs]
+        for job_id in found:
+            client.delete(job_id)
+            if not remote.as_json:
+                typer.echo(f"{job_id} is deleted")
+    if remote.as_json:
+        output.print_json({"deleted": found})
 
 
 @talks_to_api

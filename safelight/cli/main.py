@@ -26,10 +26,13 @@ COMMANDS = {
     "watch": "safelight.cli.jobs:watch",
     "cancel": "safelight.cli.jobs:cancel",
     "retry": "safelight.cli.jobs:retry",
+    "rm": "safelight.cli.jobs:rm",
     "download": "safelight.cli.jobs:download",
     "checkpoints": "safelight.cli.checkpoints:app",
     "tasks": "safelight.cli.checkpoints:tasks",
     "keys": "safelight.cli.keys:app",
+    "clients": "safelight.cli.clients:app",
+    "audit": "safelight.cli.clients:audit",
 }
 
 

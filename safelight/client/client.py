@@ -266,6 +266,29 @@ class Client:
         """End a key now."""
         self._transport.json(Request("DELETE", f"/keys/{quote(key_id, safe='')}"))
 
+    # --- clients -----------------------------------------------------------------------------------------------------
+
+    def clients(self) -> Rows:
+        """Every client with its share and limits.  Needs a viewer's key."""
+        return [*self._pages("/clients", {}, None)]
+
+    def set_client(
+        self,
+        name: str,
+        *,
+        weight: float | None = None,
+        max_live_jobs: int | None = None,
+        max_priority: int | None = None,
+    ) -> Json:
+        """Change a client's share and limits; what is None stays.  Needs an admin's key."""
+        body = {"weight": weight, "max_live_jobs": max_live_jobs, "max_priority": max_priority}
+        body = {field: value for field, value in body.items() if value is not None}
+        return self._object(Request("PATCH", f"/clients/{quote(name, safe='')}", json=body, repeatable=True))
+
+    def audit(self, subject: str | None = None, *, limit: int | None = None) -> Rows:
+        """What operators and admins did (to one subject), newest first.  Needs an admin's key."""
+        return [*self._pages("/audit", {"subject": subject}, limit)]
+
     # --- the installation --------------------------------------------------------------------------------------------
 
     def workers(self) -> Rows:
@@ -297,6 +320,19 @@ class Client:
     def _object(self, request: Request, policy: RetryPolicy | None = None) -> Json:
         found = self._transport.json(request, policy)
         return found if isinstance(found, dict) else {"value": found}
+
+    def _pages(self, path: str, query: Json, limit: int | None) -> Iterator[Json]:
+        """Every row of a list that comes in pages."""
+        left, query = limit, dict(query)
+        while left is None or left > 0:
+            query["limit"] = PAGE_SIZE if left is None else min(PAGE_SIZE, left)
+            page = self._object(Request("GET", path, query=query))
+            items = page.get("items") or []
+            yield from items
+            left = None if left is None else left - len(items)
+            query["cursor"] = page.get("cursor")
+            if not items or not query["cursor"]:
+                return
 
     def _rows(self, path: str) -> Rows:
         found = self._transport.json(Request("GET", path))

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.cli.conftest import Run, document
-from tests.client.fake import JOB_ID, SHORT, Answer, FakeApi, job, sse
+from tests.client.fake import JOB_ID, SHORT, Answer, FakeApi, job, problem, sse
 
 JOBS, PATH = "/v1/jobs", f"/v1/jobs/{JOB_ID}"
 OTHER = "019aa8a0-0000-7000-8000-00000000cafe"
@@ -85,6 +85,23 @@ def test_cancel_takes_several(two: FakeApi, run: Run) -> None:
     result = run("cancel", "beef", "cafe")
 
     assert result.stdout.splitlines() == [f"{JOB_ID} is canceled", f"{OTHER} will stop at its next step"]
+
+
+def test_rm_deletes_several(two: FakeApi, run: Run) -> None:
+    two.script("DELETE", PATH, Answer(204))
+    two.script("DELETE", f"/v1/jobs/{OTHER}", Answer(204))
+
+    assert run("rm", "beef", "cafe").stdout.splitlines() == [f"{JOB_ID} is deleted", f"{OTHER} is deleted"]
+    assert document(run("rm", JOB_ID, "--json")) == {"deleted": [JOB_ID]}
+
+
+def test_rm_of_a_live_job_says_what_to_do(two: FakeApi, run: Run) -> None:
+    two.script("DELETE", PATH, problem(409, "conflict", "The job is running; cancel it first."))
+
+    result = run("rm", "beef")
+
+    assert result.exit_code == 1
+    assert "cancel it first" in result.stderr
 
 
 def test_retry_is_a_new_job(two: FakeApi, run: Run) -> None:

@@ -161,7 +161,7 @@ def _handler(fake: FakeApi) -> type[http.server.BaseHTTPRequestHandler]:
             self.wfile.write(content)
             self.close_connection = answer.cut
 
-        do_GET = do_POST = do_DELETE = _serve  # noqa: N815
+        do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 
         def log_message(self, *_args: Any) -> None:
             """Quiet."""

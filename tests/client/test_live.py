@@ -155,6 +155,10 @@ def _keys_and_uploads(world: World, tmp_path: Path) -> None:
             viewer.me()
     rows = world.admin.keys()
     assert {row["client"] for row in rows} == {"house", "shop"}
+    assert {row["name"] for row in world.admin.clients()} == {"house", "shop"}
+    assert world.admin.set_client("shop", weight=2, max_priority=5)["max_priority"] == 5
+    assert [entry["action"] for entry in world.admin.audit("shop")] == ["client.set"]
+    assert [entry["action"] for entry in world.admin.audit(limit=2)] == ["client.set", "key.revoke"]
 
 
 def test_waiting_and_events_go_on_over_a_restart(world: World) -> None:
