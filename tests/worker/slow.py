@@ -115,8 +115,14 @@ def _seconds(prompt: str) -> float:
 def write_checkpoint(folder: Path, size_bytes: int = 64) -> Path:
     """The files that a checkpoint of this family has."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.safetensors").write_bytes(bytes(size_bytes))
+    (folder / "model.safetensors").write_bytes(weights(size_bytes))
     return folder
+
+
+def weights(size_bytes: int = 64) -> bytes:
+    """A safetensors file of that size, without a tensor."""
+    header = b"{}".ljust(size_bytes - 8)
+    return len(header).to_bytes(8, "little") + header
 
 
 FAMILIES["slow"] = f"{__name__}:Slow"
