@@ -27,7 +27,9 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once ready; safelight down ends it.")] = False,
     gpu_workers: Annotated[int, typer.Option(min=0, help="One for each device.")] = 1,
     cpu_workers: Annotated[int, typer.Option(min=0, help="For work that needs no device.")] = 1,
-    workers: Annotated[bool, typer.Option("--workers/--no-workers", help="Only the API and the scheduler.")] = True,
+    workers: Annotated[
+        bool, typer.Option("--workers/--no-workers", help="Only the API, the scheduler and webhooks.")
+    ] = True,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every log line, not only warnings.")] = False,
     as_json: output.Json = False,
 ) -> None:

@@ -18,6 +18,8 @@ EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104  addresses that ca
 API_DRAIN_SECONDS = 20.0
 # Longer than SAFELIGHT_DRAIN_SECONDS plus Celery's own soft shutdown.
 WORKER_DRAIN_SECONDS = 45.0
+# Longer than SAFELIGHT_WEBHOOK_TIMEOUT_SECONDS: what is on its way ends.
+WEBHOOKS_DRAIN_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,13 @@ def table(layout: Layout, application: Application) -> tuple[ProcessSpec, ...]:
         *(_worker("gpu", number, application.gpu_workers) for number in range(1, application.gpu_workers + 1)),
         *(_worker("cpu", number, application.cpu_workers) for number in range(1, application.cpu_workers + 1)),
         ProcessSpec("scheduler", python("worker.sweeper"), needs=("migrate", "valkey"), stop_rank=SCHEDULER_RANK),
+        ProcessSpec(
+            "webhooks",
+            python("worker.webhooks"),
+            needs=("migrate",),
+            drain_seconds=WEBHOOKS_DRAIN_SECONDS,
+            stop_rank=SCHEDULER_RANK,
+        ),
     )
 
 

@@ -35,7 +35,7 @@ def test_up_doctor_status_down_and_up_again(home: Path) -> None:
     status = json.loads(safelight("status", "--json", *where).stdout)
     assert status["ready"]
     assert {process["name"]: process["restarts"] for process in status["processes"]} == dict.fromkeys(
-        ("postgres", "valkey", "seaweed", "migrate", "bootstrap", "api", "gpu-1", "cpu-1", "scheduler"), 0
+        ("postgres", "valkey", "seaweed", "migrate", "bootstrap", "api", "gpu-1", "cpu-1", "scheduler", "webhooks"), 0
     )
     doctor = safelight("doctor", "--json", *where)
     assert [check for check in json.loads(doctor.stdout)["checks"] if check["level"] == "fail"] == []
