@@ -1,16 +1,16 @@
 """The event stream of a job: one row per transition, written in the transition's own transaction.
 
-Streams read it by id (`Last-Event-ID`), webhooks will be fed from it. Step progress is not an event: it is lossy,
-many times a second, and lives in Redis (`models.progress`). A NOTIFY goes out with each row, so that whoever waits
-wakes at once.
+Streams read it by id (`Last-Event-ID`); webhooks have an outbox of their own (`models.webhooks`). Step progress is not
+an event: it is lossy, many times a second, and lives in Redis (`models.progress`). A NOTIFY goes out with each row, so
+that whoever waits wakes at once.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Text, func, insert, select
-from sqlalchemy.dialects.postgresql import array
+from sqlalchemy import ARRAY, ForeignKey, Index, Table, Text, Uuid, bindparam, func, insert, select
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, BigKey, CreatedAt
@@ -32,14 +32,27 @@ class JobEvent(Base):
     created_at: Mapped[CreatedAt]
 
 
+_EVENTS = cast(Table, JobEvent.__table__)
+_RECORD = (
+    insert(_EVENTS)
+    .from_select(
+        ["job_id", "kind", "data"],
+        select(
+            func.unnest(bindparam("job_ids", type_=ARRAY(Uuid))),
+            bindparam("kind", type_=Text),
+            bindparam("data", type_=_EVENTS.c.data.type),
+        ),
+    )
+    .returning(func.pg_notify(CHANNEL, sql_cast(_EVENTS.c.job_id, Text)))
+)
+"""One trip for both."""
+
+
 def record(session: Session, job_ids: Iterable[UUID], kind: str, data: dict[str, Any] | None = None) -> None:
     """Append one event for each job, and notify whoever listens when the transaction commits."""
-    rows = [{"job_id": job_id, "kind": kind, "data": data or {}} for job_id in job_ids]
-    if not rows:
-        return
-    session.execute(insert(JobEvent), rows)
-    spoken_of = func.unnest(array([str(row["job_id"]) for row in rows], type_=Text)).column_valued("job_id")
-    session.execute(select(func.pg_notify(CHANNEL, spoken_of)))
+    wanted = list(job_ids)
+    if wanted:
+        session.execute(_RECORD, {"job_ids": wanted, "kind": kind, "data": data or {}})
 
 
 def since(session: Session, job_id: UUID, after_id: int, limit: int = 200) -> list[JobEvent]:

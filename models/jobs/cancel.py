@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
-from models.events import record
+from models.jobs.announce import announce
 from models.jobs.guard import give_back_quota
 from models.jobs.rows import Job
 from models.states import JobState
@@ -23,7 +23,7 @@ def cancel(session: Session, job_id: UUID) -> bool:
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if ended is not None:
-        record(session, [job_id], "job.canceled")
+        announce(session, [job_id], "job.canceled")
         give_back_quota(session, ended.client_id)
         return True
     asked = session.execute(
@@ -34,5 +34,5 @@ def cancel(session: Session, job_id: UUID) -> bool:
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if asked is not None:
-        record(session, [job_id], "job.cancel_requested")
+        announce(session, [job_id], "job.cancel_requested")
     return asked is not None

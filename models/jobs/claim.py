@@ -12,7 +12,7 @@ from sqlalchemy import Select, func, insert, literal, or_, select, text, union_a
 from sqlalchemy.orm import Session, aliased
 
 from models.base import seconds
-from models.events import record
+from models.jobs.announce import announce
 from models.jobs.guard import Hold
 from models.jobs.order import CLAIM_ORDER, claimable
 from models.jobs.rows import Attempt, Job
@@ -158,7 +158,7 @@ def _take(
         insert(Attempt),
         [{"job_id": row.id, "number": row.attempt, "worker": owner, "batch_jobs": len(rows)} for row in rows],
     )
-    record(session, [row.id for row in rows], "job.running", {"worker": owner})
+    announce(session, [row.id for row in rows], "job.running", {"worker": owner})
     ordered = sorted(rows, key=lambda row: (row.lane, -row.priority, row.start_tag, row.id))
     return [
         ClaimedJob(

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from models.base import seconds
 from models.errors import CheckpointUnavailableError, InvalidInputError, OutOfMemoryError, RunError, TransientError
-from models.events import record
 from models.failpoints import reach
+from models.jobs.announce import announce
 from models.jobs.guard import NO_LEASE, Hold, end_attempt, give_back_quota, held
 from models.jobs.rows import Attempt, Job
 from models.settings import Settings
@@ -122,14 +122,14 @@ def fail(session: Session, hold: Hold, error: RunError, settings: Settings, meas
         measures=measures,
     )
     if verdict.final:
-        record(session, [hold.job_id], "job.failed", {"error_code": error.code})
+        announce(session, [hold.job_id], "job.failed", {"error_code": error.code})
         give_back_quota(session, row.client_id)
         return Failure.FAILED
     if canceled:
-        record(session, [hold.job_id], "job.canceled")
+        announce(session, [hold.job_id], "job.canceled")
         give_back_quota(session, row.client_id)
         return Failure.CANCELED
-    record(session, [hold.job_id], "job.queued", {"error_code": error.code, "delay_seconds": verdict.delay_seconds})
+    announce(session, [hold.job_id], "job.queued", {"error_code": error.code, "delay_seconds": verdict.delay_seconds})
     return Failure.RETRIED
 
 

@@ -49,6 +49,8 @@ class Submission:
     idempotency_key: str | None = None
     request_sha256: bytes | None = None
     source_job_id: UUID | None = None
+    webhook_endpoint_id: UUID | None = None
+    webhook_events: tuple[str, ...] | None = None
 
     @property
     def cost(self) -> int:

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from models.artifacts import Artifact
 from models.base import seconds
-from models.events import record
 from models.failpoints import reach
+from models.jobs.announce import announce
 from models.jobs.guard import NO_LEASE, Hold, end_attempt, give_back_quota, held
 from models.jobs.rows import Job
 from models.states import AttemptOutcome, JobState
@@ -66,7 +66,7 @@ def publish(session: Session, hold: Hold, outputs: Sequence[Output], measures: d
         [{"job_id": hold.job_id, "attempt": hold.attempt, **vars(output)} for output in outputs],
     )
     end_attempt(session, hold.job_id, hold.attempt, AttemptOutcome.SUCCEEDED, measures=measures)
-    record(session, [hold.job_id], "job.succeeded", {"images": len(outputs)})
+    announce(session, [hold.job_id], "job.succeeded", {"images": len(outputs)})
     give_back_quota(session, row.client_id)
     return Published.DONE
 

@@ -3,7 +3,7 @@
 from sqlalchemy import func, update
 from sqlalchemy.orm import Session
 
-from models.events import record
+from models.jobs.announce import announce
 from models.jobs.guard import NO_LEASE, Hold, end_attempt, give_back_quota, held
 from models.jobs.rows import Job
 from models.states import AttemptOutcome, JobState
@@ -24,7 +24,7 @@ def release_drained(session: Session, hold: Hold) -> bool:
     if row is None:
         return release_canceled(session, hold)
     end_attempt(session, hold.job_id, hold.attempt, AttemptOutcome.DRAINED)
-    record(session, [hold.job_id], "job.queued", {"reason": "drained"})
+    announce(session, [hold.job_id], "job.queued", {"reason": "drained"})
     return True
 
 
@@ -40,6 +40,6 @@ def release_canceled(session: Session, hold: Hold) -> bool:
     if row is None:
         return False
     end_attempt(session, hold.job_id, hold.attempt, AttemptOutcome.CANCELED)
-    record(session, [hold.job_id], "job.canceled")
+    announce(session, [hold.job_id], "job.canceled")
     give_back_quota(session, row.client_id)
     return True

@@ -30,6 +30,7 @@ FINISH_TAGS = {Pool.GPU: Client.gpu_finish_tag, Pool.CPU: Client.cpu_finish_tag}
 _GIVEN = (
     "client_id", "state", "task", "checkpoint_id", "pool", "params", "tag", "lane", "priority", "cost", "images",
     "batch_key", "reproducible", "idempotency_key", "request_sha256", "source_job_id", "retention_seconds",
+    "webhook_endpoint_id", "webhook_events",
 )  # fmt: skip
 """Columns that a submission gives as they are."""
 
@@ -124,6 +125,8 @@ def _values(wanted: Submission) -> dict[str, Any]:
         "request_sha256": wanted.request_sha256,
         "source_job_id": wanted.source_job_id,
         "retention_seconds": wanted.retention_seconds,
+        "webhook_endpoint_id": wanted.webhook_endpoint_id,
+        "webhook_events": None if wanted.webhook_events is None else [*wanted.webhook_events],
         "deadline_seconds": wanted.deadline_seconds,
     }
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from models.artifacts import Artifact
 from models.base import seconds
 from models.errors import WORKER_LOST
-from models.events import record
+from models.jobs.announce import announce
 from models.jobs.guard import NO_LEASE, end_attempt, give_back_quota
 from models.jobs.rows import Attempt, Job
 from models.states import AttemptOutcome, JobState
@@ -75,7 +75,7 @@ def _end_lost(session: Session, job_id: UUID, attempt: int, state: JobState, cra
         data = {"error_code": WORKER_LOST}
     session.execute(update(Job).where(Job.id == job_id).values(values).execution_options(synchronize_session=False))
     end_attempt(session, job_id, attempt, AttemptOutcome.LOST, error_code="lease_lost")
-    record(session, [job_id], f"job.{state.value}", data)
+    announce(session, [job_id], f"job.{state.value}", data)
 
 
 def expire_overdue(session: Session) -> int:
@@ -95,7 +95,7 @@ def expire_overdue(session: Session) -> int:
             .execution_options(synchronize_session=False)
         )
         give_back_quota(session, row.client_id)
-    record(session, [row.id for row in rows], "job.expired")
+    announce(session, [row.id for row in rows], "job.expired")
     return len(rows)
 
 
