@@ -27,7 +27,8 @@ def bootstrap(settings: Settings, key_file: Path | None) -> None:
     try:
         with make_sessions(engine).begin() as session:
             for card in sorted(STARTERS.glob(f"*/{CARD_NAME}")):
-                register(session, read_folder(card.parent))
+                # Installers may link what they install to a cache of theirs.
+                register(session, read_folder(card.parent, hard_links=True))
             if key_file is not None and not key_file.exists():
                 _write_key(session, settings, key_file)
     finally:

@@ -60,6 +60,7 @@ class WorkerProcess:
         self.redis: Any = connect_redis(settings)
         self.device: Device = open_device(settings, self.pool)
         self.drain = Drain(settings.drain_seconds)
+        self.store = CheckpointStore(settings)
         self.runner = Runner(
             settings=settings,
             pool=self.pool,
@@ -68,9 +69,7 @@ class WorkerProcess:
             device=self.device,
             holds=Holds(settings.lease_seconds),
             drain=self.drain,
-            residency=Residency(
-                sessions, CheckpointStore(settings), self.device, memory_budget_bytes(settings, self.device)
-            ),
+            residency=Residency(sessions, self.store, self.device, memory_budget_bytes(settings, self.device)),
             reporter=Reporter(ProgressBoard(connect_redis(settings))),
             tickets=TicketSender(settings),
             aside=Aside(),
@@ -85,6 +84,7 @@ class WorkerProcess:
         self.heartbeat.start()
         self.runner.watchdog.start()
         threading.Thread(target=self._rehearse, name="rehearsal", daemon=True).start()
+        threading.Thread(target=self.store.remove_leftovers, name="leftovers", daemon=True).start()
         log.info("worker is up", worker=self.name, pool=self.pool.value, device=self.device.name)
 
     def wake(self) -> int:

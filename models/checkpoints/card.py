@@ -26,6 +26,8 @@ _TRANSFORMER_GUIDANCE = {"FluxPipeline": 3.5, "StableDiffusion3Pipeline": 7.0}
 """What their papers and model cards sample with."""
 _DEFAULT_PATCH_PIXELS = 8
 """Pixels per latent of an autoencoder that does not say."""
+MAX_BLOCKS = 8
+MAX_CLASS_NAME = 100
 
 
 class Card(BaseModel):
@@ -42,13 +44,15 @@ class Card(BaseModel):
     description: str = ""
 
 
-def read_folder(folder: Path, *, name: str | None = None, pool: Pool | None = None) -> Registration:
+def read_folder(
+    folder: Path, *, name: str | None = None, pool: Pool | None = None, hard_links: bool = False
+) -> Registration:
     """Hash a local folder and read what it says of itself.
 
     Raises:
         ValidationFailedError: refused files, a card that does not fit, or neither card nor diffusers index.
     """
-    manifest = scan_folder(folder)
+    manifest = scan_folder(folder, hard_links=hard_links)
     card = _read_card(folder, name)
     return Registration(
         name=name or card.name,
@@ -67,7 +71,7 @@ def read_folder(folder: Path, *, name: str | None = None, pool: Pool | None = No
 def _read_card(folder: Path, name: str | None) -> Card:
     try:
         if (folder / CARD_NAME).is_file():
-            return Card.model_validate(json.loads((folder / CARD_NAME).read_text()))
+            return Card.model_validate(_json(folder / CARD_NAME))
         if (folder / DIFFUSERS_INDEX).is_file():
             return Card.model_validate(_from_diffusers(folder, name))
     except ValidationError as error:
@@ -79,7 +83,7 @@ def _read_card(folder: Path, name: str | None) -> Card:
 
 
 def _from_diffusers(folder: Path, name: str | None) -> dict[str, Any]:
-    class_name = str(json.loads((folder / DIFFUSERS_INDEX).read_text()).get("_class_name", ""))
+    class_name = str(_json(folder / DIFFUSERS_INDEX).get("_class_name", ""))[:MAX_CLASS_NAME]
     side = _native_side(folder)
     profile: dict[str, Any] = {"default_width": side, "default_height": side, "max_size": max(2048, side)}
     if (folder / "transformer").is_dir():
@@ -101,9 +105,26 @@ def _native_side(folder: Path) -> int:
     for part in _SAMPLE_SIZES:
         config = folder / part / "config.json"
         if config.is_file():
-            latent = int(json.loads(config.read_text()).get("sample_size") or 0) or _UNSAID_LATENT_SIZES[part]
+            size = _json(config).get("sample_size")
+            latent = (size if isinstance(size, int) else 0) or _UNSAID_LATENT_SIZES[part]
     autoencoder = folder / "vae" / "config.json"
     pixels = _DEFAULT_PATCH_PIXELS
     if autoencoder.is_file():
-        pixels = 2 ** (len(json.loads(autoencoder.read_text()).get("block_out_channels") or [0] * 4) - 1)
+        blocks = _json(autoencoder).get("block_out_channels")
+        pixels = 2 ** (len(blocks) - 1) if isinstance(blocks, list) and 0 < len(blocks) <= MAX_BLOCKS else pixels
     return (latent or _UNSAID_LATENT_SIZES["unet"]) * pixels
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """An object; the size of the file was checked by the scan.
+
+    Raises:
+        ValueError: anything else.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} is no JSON object")  # noqa: TRY004  # it is a value that came from outside
+    return found

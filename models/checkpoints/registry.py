@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from models.checkpoints.manifest import FileManifest
+from models.checkpoints.names import check_location
 from models.checkpoints.rows import Checkpoint, Source
 from models.errors import FieldError, ValidationFailedError
 from models.params import TASKS, CheckpointProfile
@@ -38,6 +39,7 @@ def register(session: Session, wanted: Registration) -> Checkpoint:
     if unknown or not wanted.tasks:
         raise ValidationFailedError([FieldError("/tasks", "unknown_task", f"Known tasks are {', '.join(TASKS)}.")])
     wanted.manifest.check()
+    check_location(wanted.source, wanted.location)
     current = session.scalars(
         select(Checkpoint).where(Checkpoint.name == wanted.name, Checkpoint.enabled).with_for_update()
     ).one_or_none()

@@ -13,6 +13,7 @@ from tests.api.conftest import PROMPT, Caller
 from tests.api.helpers import hear_of_a_worker
 from tests.api.test_problems import assert_problem
 from tests.seeding import Seeder
+from tests.weights import weights
 
 CARD = {"name": "toy", "family": "conditional_gan", "tasks": ["class_to_image"], "pool": "cpu"}
 
@@ -25,7 +26,7 @@ def admin(callers: dict[Role, Caller]) -> Caller:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A checkpoint folder with a card."""
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "model.safetensors").write_bytes(weights())
     (tmp_path / "safelight.json").write_text(json.dumps({**CARD, "profile": {"class_names": ["cat", "dog"]}}))
     return tmp_path
 

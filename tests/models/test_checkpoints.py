@@ -12,6 +12,7 @@ from models.errors import ValidationFailedError
 from models.session import Sessions
 from models.states import Pool
 from tests.seeding import Seeder
+from tests.weights import weights, weights_of
 
 CARD = {"name": "made-here", "family": "diffusers", "tasks": ["text_to_image"], "pool": "cpu"}
 
@@ -19,7 +20,7 @@ CARD = {"name": "made-here", "family": "diffusers", "tasks": ["text_to_image"], 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "unet").mkdir()
-    (tmp_path / "unet" / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "unet" / "model.safetensors").write_bytes(weights())
     (tmp_path / "safelight.json").write_text(json.dumps(CARD))
     return tmp_path
 
@@ -36,7 +37,7 @@ def test_a_folder_is_registered_with_the_hash_of_every_file(folder: Path, sessio
 def test_changed_files_are_a_new_revision_and_the_old_one_stays_for_its_jobs(folder: Path, sessions: Sessions) -> None:
     with sessions.begin() as session:
         old = register(session, read_folder(folder)).id
-    (folder / "unet" / "model.safetensors").write_bytes(b"other weights")
+    (folder / "unet" / "model.safetensors").write_bytes(weights_of(b"other weights"))
     with sessions.begin() as session:
         new = register(session, read_folder(folder)).id
     with sessions() as session:

@@ -19,6 +19,7 @@ import numpy as np
 
 from models.errors import InvalidInputError, OutOfMemoryError
 from models.params import TextToImageParams
+from tests.weights import weights
 from worker.devices import Device
 from worker.pipelines import FAMILIES
 from worker.pipelines.base import CheckpointFiles, Context, Item, Picture, Pipeline
@@ -117,12 +118,6 @@ def write_checkpoint(folder: Path, size_bytes: int = 64) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.safetensors").write_bytes(weights(size_bytes))
     return folder
-
-
-def weights(size_bytes: int = 64) -> bytes:
-    """A safetensors file of that size, without a tensor."""
-    header = b"{}".ljust(size_bytes - 8)
-    return len(header).to_bytes(8, "little") + header
 
 
 FAMILIES["slow"] = f"{__name__}:Slow"
