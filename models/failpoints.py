@@ -25,6 +25,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from models.settings import Settings
 
 POINTS: frozenset[str] = frozenset({
@@ -57,6 +59,8 @@ class _Action:
     chance: float
 
 
+log = structlog.get_logger()
+
 _armed: dict[str, _Action] = {}
 _folder = Path()
 
@@ -83,6 +87,7 @@ def reach(name: str) -> None:
         return
     if action.once and not _first(name):
         return
+    log.warning("a failpoint acts", point=name, what=action.kind)
     _ACTIONS[action.kind](name, action)
 
 
