@@ -96,13 +96,22 @@ def claim_deliveries(
 def fail_disabled(session: Session, *, limit: int, lease_seconds: float) -> int:
     """Pending → failed for endpoints that were disabled, whoever did that. What is in flight ends by itself."""
     pending = _endpoints_with_pending()
-    waiting = (
-        select(WebhookDelivery.id, WebhookDelivery.tries, WebhookDelivery.lease_expires_at)
-        .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+    disabled = session.scalars(
+        select(WebhookEndpoint.id)
         .join(pending, pending.c.endpoint_id == WebhookEndpoint.id)
-        .where(WebhookDelivery.state == text("'pending'"), ~WebhookEndpoint.enabled, _not_in_flight())
+        .where(~WebhookEndpoint.enabled)
+    ).all()
+    if not disabled:
+        return 0
+    waiting = (
+        select(WebhookDelivery.id, WebhookDelivery.lease_expires_at)
+        .where(
+            WebhookDelivery.endpoint_id.in_(disabled),
+            WebhookDelivery.state == text("'pending'"),
+            _not_in_flight(),
+        )
         .limit(limit)
-        .with_for_update(of=WebhookDelivery, skip_locked=True)
+        .with_for_update(skip_locked=True)
         .cte("waiting")
     )
     rows = session.execute(
@@ -184,13 +193,12 @@ def _chosen(endpoints: Sequence[UUID], limit: int, per_endpoint: int) -> Select[
     due = (
         select(WebhookDelivery.id, WebhookDelivery.available_at, WebhookDelivery.lease_expires_at)
         .where(*_due())
-        .order_by(WebhookDelivery.available_at, WebhookDelivery.id)
+        .order_by(WebhookDelivery.available_at)
         .limit(func.greatest(_room(per_endpoint) - in_flight.c.tries, 0))
         .with_for_update(of=WebhookDelivery, skip_locked=True)
         .lateral("due")
     )
-    order = (due.c.available_at, due.c.id)
-    place = func.row_number().over(partition_by=WebhookEndpoint.id, order_by=order)
+    place = func.row_number().over(partition_by=WebhookEndpoint.id, order_by=due.c.available_at)
     return (
         select(due.c.id, due.c.lease_expires_at)
         .select_from(WebhookEndpoint)

@@ -1,0 +1,453 @@
+"""Claiming and settling webhook deliveries: leases, fences, fairness between endpoints, the retry schedule."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, event, func, select, text, update
+
+from models.session import Sessions
+from models.settings import Settings
+from models.webhooks import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from models.webhooks.claim import LOST, ClaimedDelivery, claim_deliveries, fail_disabled
+from models.webhooks.delivery import (
+    JITTER,
+    MAX_RETRY_AFTER_SECONDS,
+    DeliveryHold,
+    Settled,
+    Tried,
+    delivered,
+    gone,
+    retry_or_fail,
+)
+from models.webhooks.endpoints import create_endpoint
+from models.webhooks.outbox import enqueue_test, redeliver
+from tests.seeding import Seeder
+
+TOOK = Tried(0.1, 200)
+FAILED = Tried(0.1, 500, "status")
+LEASE_SECONDS = 30.0
+
+
+@dataclass
+class Post:
+    """Endpoints, messages and claims of one test, each in a transaction of its own."""
+
+    sessions: Sessions
+    seed: Seeder
+    settings: Settings
+
+    def endpoint(self, url: str = "https://example.com/hook") -> UUID:
+        with self.sessions.begin() as session:
+            return create_endpoint(session, self.seed.client(), url).id
+
+    def send(self, endpoint: UUID, count: int = 1) -> list[UUID]:
+        with self.sessions.begin() as session:
+            made = [enqueue_test(session, endpoint) for _ in range(count)]
+        return [delivery for delivery in made if delivery is not None]
+
+    def claim(self, *, owner: str = "d1", limit: int = 10, per_endpoint: int = 4) -> list[ClaimedDelivery]:
+        with self.sessions.begin() as session:
+            return claim_deliveries(
+                session, owner=owner, limit=limit, per_endpoint=per_endpoint, lease_seconds=LEASE_SECONDS
+            )
+
+    def fail(self, hold: DeliveryHold, tried: Tried = FAILED, *, final: bool = False) -> Settled:
+        with self.sessions.begin() as session:
+            return retry_or_fail(session, hold, tried, self.settings, final=final)
+
+    def take(self, hold: DeliveryHold) -> Settled:
+        with self.sessions.begin() as session:
+            return delivered(session, hold, TOOK)
+
+    def gone(self, hold: DeliveryHold) -> Settled:
+        with self.sessions.begin() as session:
+            return gone(session, hold, Tried(0.1, 410, "status"))
+
+    def read(self, delivery: UUID) -> WebhookDelivery:
+        with self.sessions() as session:
+            return session.get_one(WebhookDelivery, delivery)
+
+    def read_endpoint(self, endpoint: UUID) -> WebhookEndpoint:
+        with self.sessions() as session:
+            return session.get_one(WebhookEndpoint, endpoint)
+
+    def log(self, delivery: UUID) -> list[tuple[int, int | None, str | None]]:
+        query = select(WebhookAttempt).where(WebhookAttempt.delivery_id == delivery).order_by(WebhookAttempt.number)
+        with self.sessions() as session:
+            return [(row.number, row.status_code, row.error) for row in session.scalars(query)]
+
+    def pause(self, delivery: UUID) -> float:
+        """Until it is due again."""
+        query = select(func.extract("epoch", WebhookDelivery.available_at - func.now()))
+        with self.sessions() as session:
+            return float(session.scalars(query.where(WebhookDelivery.id == delivery)).one())
+
+    def change(self, table: Any, row: UUID, **values: Any) -> None:
+        with self.sessions.begin() as session:
+            session.execute(update(table).where(table.id == row).values(**values))
+
+    def make_due(self, delivery: UUID) -> None:
+        self.change(WebhookDelivery, delivery, available_at=func.now())
+
+    def lose(self, delivery: UUID) -> None:
+        """Its lease runs out."""
+        self.change(WebhookDelivery, delivery, lease_expires_at=func.now() - timedelta(seconds=1))
+
+
+@pytest.fixture
+def post(sessions: Sessions, seed: Seeder, settings: Settings) -> Post:
+    return Post(sessions, seed, settings)
+
+
+# --- claiming ------------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_carries_what_a_try_needs_and_leaves_nothing_for_a_second(post: Post) -> None:
+    endpoint = post.endpoint()
+    (delivery,) = post.send(endpoint)
+
+    (claimed,) = post.claim()
+
+    row = post.read_endpoint(endpoint)
+    assert (claimed.hold.delivery_id, claimed.hold.tries, claimed.hold.owner) == (delivery, 1, "d1")
+    assert (claimed.url, claimed.secrets, claimed.kind) == (row.url, (row.secret,), "webhook.test")
+    assert json.loads(claimed.payload)["type"] == "webhook.test"
+    assert post.claim(owner="d2") == []
+
+
+def test_every_try_gets_the_same_text_and_the_same_id(post: Post) -> None:
+    (delivery,) = post.send(post.endpoint())
+    (first,) = post.claim()
+    post.fail(first.hold)
+    post.make_due(delivery)
+    (second,) = post.claim(owner="d2")
+    assert (first.payload, first.message_id) == (second.payload, second.message_id)
+    assert second.hold.tries == 2
+
+
+def test_what_is_not_due_yet_waits(post: Post) -> None:
+    (delivery,) = post.send(post.endpoint())
+    post.change(WebhookDelivery, delivery, available_at=func.now() + timedelta(seconds=60))
+    assert post.claim() == []
+
+
+def test_an_expired_lease_is_claimed_again_and_the_lost_try_is_logged(post: Post) -> None:
+    (delivery,) = post.send(post.endpoint())
+    (zombie,) = post.claim(owner="zombie")
+    post.lose(delivery)
+
+    (claimed,) = post.claim(owner="d2")
+
+    assert (claimed.hold.tries, claimed.hold.owner) == (2, "d2")
+    assert post.log(delivery) == [(1, None, LOST)]
+    # The zombie wakes in either order: it changes nothing, and writes no row of the log.
+    assert {post.take(zombie.hold), post.fail(zombie.hold), post.gone(zombie.hold)} == {Settled.FENCED}
+    assert post.read(delivery).lease_owner == "d2"
+    assert post.take(claimed.hold) is Settled.DELIVERED
+    assert post.take(zombie.hold) is Settled.FENCED
+    assert post.log(delivery) == [(1, None, LOST), (2, 200, None)]
+
+
+def test_an_endpoint_has_a_few_tries_in_flight_whoever_claimed_them(post: Post) -> None:
+    endpoint = post.endpoint()
+    post.send(endpoint, 10)
+    first = post.claim(owner="d1", per_endpoint=3)
+    assert len(first) == 3
+    assert post.claim(owner="d2", per_endpoint=3) == []
+
+    post.take(first[0].hold)
+
+    assert len(post.claim(owner="d2", per_endpoint=3)) == 1
+
+
+def test_a_failing_endpoint_is_asked_one_at_a_time_until_it_takes_one(post: Post) -> None:
+    endpoint = post.endpoint()
+    post.send(endpoint, 5)
+    (bad,) = post.claim(per_endpoint=1)
+    post.fail(bad.hold)
+
+    (only,) = post.claim(per_endpoint=4)
+    assert post.take(only.hold) is Settled.DELIVERED
+
+    assert len(post.claim(per_endpoint=4)) == 3
+
+
+def test_a_flooded_endpoint_leaves_room_for_every_other(post: Post) -> None:
+    flooded = post.endpoint()
+    post.send(flooded, 200)
+    others = [post.endpoint() for _ in range(3)]
+    for other in others:
+        post.send(other, 2)
+
+    claimed = post.claim(limit=4, per_endpoint=4)
+
+    assert {one.hold.endpoint_id for one in claimed} == {flooded, *others}
+
+
+def test_turns_count_what_is_in_flight_already(post: Post) -> None:
+    """Given an endpoint with two tries in flight, when there is room for one, then the other endpoint gets it."""
+    busy, idle = post.endpoint(), post.endpoint()
+    post.send(busy, 6)
+    assert len(post.claim(limit=2)) == 2
+    post.send(idle)
+    (claimed,) = post.claim(limit=1)
+    assert claimed.hold.endpoint_id == idle
+
+
+def test_a_claim_that_is_not_committed_is_passed_by_and_the_cap_holds(post: Post) -> None:
+    crowded, free = post.endpoint(), post.endpoint()
+    post.send(crowded, 6)
+    with post.sessions.begin() as session:
+        held = claim_deliveries(session, owner="d1", limit=2, per_endpoint=3, lease_seconds=LEASE_SECONDS)
+        assert len(held) == 2
+        post.send(free)
+        assert [one.hold.endpoint_id for one in post.claim(owner="d2", per_endpoint=3)] == [free]
+    assert len(post.claim(owner="d2", per_endpoint=3)) == 1
+
+
+def test_dispatchers_that_race_never_claim_the_same_try_nor_break_the_cap(post: Post) -> None:
+    endpoints = [post.endpoint() for _ in range(3)]
+    for endpoint in endpoints:
+        post.send(endpoint, 20)
+    claimed: list[ClaimedDelivery] = []
+    most = 0
+    lock = threading.Lock()
+
+    def dispatch(owner: str) -> None:
+        nonlocal most
+        while True:
+            batch = post.claim(owner=owner, limit=5, per_endpoint=2)
+            with post.sessions() as session:
+                in_flight = select(func.count()).where(WebhookDelivery.lease_owner.is_not(None))
+                counts = session.scalars(in_flight.group_by(WebhookDelivery.endpoint_id)).all()
+            with lock:
+                claimed.extend(batch)
+                most = max(most, *counts, 0)
+                if len(claimed) == 60:
+                    return
+            for one in batch:
+                post.take(one.hold)
+
+    threads = [threading.Thread(target=dispatch, args=(f"d{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    tries = [(one.hold.delivery_id, one.hold.tries) for one in claimed]
+    assert len(tries) == len(set(tries)) == 60
+    assert most == 2
+
+
+def test_a_dispatcher_frozen_in_its_claim_delays_no_publish(post: Post) -> None:
+    """Given a claim that is not committed, when a message is written for the same endpoint, then it need not wait."""
+    endpoint = post.endpoint()
+    post.send(endpoint)
+    with post.sessions.begin() as frozen:
+        (claimed,) = claim_deliveries(frozen, owner="d1", limit=9, per_endpoint=4, lease_seconds=LEASE_SECONDS)
+        with post.sessions.begin() as session:
+            session.execute(text("SET LOCAL lock_timeout = '500ms'"))
+            assert enqueue_test(session, endpoint) is not None
+    with post.sessions.begin() as frozen:
+        assert retry_or_fail(frozen, claimed.hold, FAILED, post.settings) is Settled.RETRIED
+        with post.sessions.begin() as session:
+            session.execute(text("SET LOCAL lock_timeout = '500ms'"))
+            assert enqueue_test(session, endpoint) is not None
+
+
+# --- disabled endpoints ----------------------------------------------------------------------------------------------
+
+
+def test_deliveries_of_a_disabled_endpoint_are_failed_and_never_sent(post: Post) -> None:
+    endpoint = post.endpoint()
+    waiting = post.send(endpoint, 3)
+    (flying,) = post.claim(limit=1)
+    post.change(WebhookEndpoint, endpoint, enabled=False, disabled_reason="asked")
+
+    assert post.claim() == []
+    with post.sessions.begin() as session:
+        assert fail_disabled(session, limit=10, lease_seconds=LEASE_SECONDS) == 2
+
+    # What is in flight ends by itself: for good, since there is nobody to try again.
+    assert post.read(flying.hold.delivery_id).state is DeliveryState.PENDING
+    assert post.fail(flying.hold) is Settled.FAILED
+    assert {post.read(delivery).state for delivery in waiting} == {DeliveryState.FAILED}
+
+
+def test_410_disables_the_endpoint_and_fails_what_waits(post: Post) -> None:
+    endpoint, other = post.endpoint(), post.endpoint()
+    waiting = post.send(endpoint, 4)
+    post.send(other)
+    claimed = [one for one in post.claim(per_endpoint=2) if one.hold.endpoint_id == endpoint]
+
+    assert post.gone(claimed[0].hold) is Settled.DISABLED
+
+    row = post.read_endpoint(endpoint)
+    assert (row.enabled, row.disabled_reason) == (False, "gone")
+    assert post.take(claimed[1].hold) is Settled.DELIVERED  # it was in flight, and the target took it
+    states = sorted(post.read(delivery).state for delivery in waiting)
+    assert states == [DeliveryState.DELIVERED, *[DeliveryState.FAILED] * 3]
+    assert post.read_endpoint(other).enabled
+
+
+# --- the schedule ----------------------------------------------------------------------------------------------------
+
+
+def test_the_schedule_is_kept_to_its_end(post: Post) -> None:
+    (delivery,) = post.send(post.endpoint())
+    for number, scheduled in enumerate(post.settings.webhook_retry_seconds, 1):
+        post.make_due(delivery)
+        (claimed,) = post.claim()
+        assert claimed.hold.tries == number
+        assert post.fail(claimed.hold) is Settled.RETRIED
+        assert scheduled * (1 - JITTER) - 1 <= post.pause(delivery) <= scheduled * (1 + JITTER)
+    post.make_due(delivery)
+    (last,) = post.claim()
+    assert post.fail(last.hold) is Settled.FAILED
+    row = post.read(delivery)
+    assert (row.state, row.lease_owner, row.finished_at is not None) == (DeliveryState.FAILED, None, True)
+    assert post.log(delivery) == [(number, 500, "status") for number in range(1, 11)]
+    assert post.claim() == []
+
+
+def test_a_redelivery_has_a_fresh_schedule_and_its_tries_go_on_counting(post: Post) -> None:
+    (delivery,) = post.send(post.endpoint())
+    (claimed,) = post.claim()
+    assert post.fail(claimed.hold, final=True) is Settled.FAILED
+    with post.sessions.begin() as session:
+        assert redeliver(session, delivery)
+    (again,) = post.claim()
+    assert (again.hold.tries, again.message_id) == (2, claimed.message_id)
+    assert post.fail(claimed.hold) is Settled.FENCED
+    assert post.fail(again.hold) is Settled.RETRIED
+    assert post.pause(delivery) <= post.settings.webhook_retry_seconds[0] * (1 + JITTER)
+
+
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [(0.0, 0.0, 6.0), (2.0, 0.0, 6.0), (900.0, 890.0, 900.0), (1e9, 86_000.0, MAX_RETRY_AFTER_SECONDS)],
+)
+def test_retry_after_lengthens_a_pause_up_to_a_cap(post: Post, asked: float, least: float, most: float) -> None:
+    (delivery,) = post.send(post.endpoint())
+    (claimed,) = post.claim()
+    assert post.fail(claimed.hold, Tried(0.1, 429, "status", asked)) is Settled.RETRIED
+    assert least <= post.pause(delivery) <= most
+
+
+def test_a_target_that_is_not_allowed_fails_at_once(post: Post) -> None:
+    (delivery,) = post.send(post.endpoint())
+    (claimed,) = post.claim()
+    assert post.fail(claimed.hold, Tried(0.0, error="refused_address"), final=True) is Settled.FAILED
+    assert post.log(delivery) == [(1, None, "refused_address")]
+
+
+# --- endpoints that fail for days ------------------------------------------------------------------------------------
+
+
+def test_failing_begins_with_the_first_failure_and_ends_with_the_first_success(post: Post) -> None:
+    endpoint = post.endpoint()
+    changed = post.read_endpoint(endpoint).changed_at
+    post.send(endpoint, 2)
+    first, second = post.claim()
+    post.fail(first.hold)
+    since = post.read_endpoint(endpoint).failing_since
+    assert since is not None
+    post.fail(second.hold)
+    assert post.read_endpoint(endpoint).failing_since == since
+    post.make_due(first.hold.delivery_id)
+    (again,) = post.claim()
+    post.take(again.hold)
+    row = post.read_endpoint(endpoint)
+    assert (row.failing_since, row.changed_at) == (None, changed)
+
+
+def test_days_of_failing_disable_an_endpoint(post: Post) -> None:
+    endpoint = post.endpoint()
+    one, two, three = post.send(endpoint, 3)
+    claimed = {found.hold.delivery_id: found.hold for found in post.claim(limit=2)}
+    post.fail(claimed[one], final=True)
+    ago = func.now() - timedelta(days=post.settings.webhook_disable_days, minutes=1)
+    post.change(WebhookEndpoint, endpoint, failing_since=ago)
+
+    assert post.fail(claimed[two]) is Settled.DISABLED
+
+    row = post.read_endpoint(endpoint)
+    assert (row.enabled, row.disabled_reason) == (False, "failing")
+    assert {post.read(delivery).state for delivery in (one, two, three)} == {DeliveryState.FAILED}
+
+
+def test_one_bad_try_a_week_does_not_disable(post: Post) -> None:
+    """Given a failure of last week and none since, when a try fails now, then it is tried again."""
+    endpoint = post.endpoint()
+    old, new = post.send(endpoint, 2)
+    claimed = {found.hold.delivery_id: found.hold for found in post.claim()}
+    post.fail(claimed[old], final=True)
+    ago = func.now() - timedelta(days=post.settings.webhook_disable_days + 2)
+    post.change(WebhookEndpoint, endpoint, failing_since=ago)
+    post.change(WebhookDelivery, old, finished_at=ago)
+    assert post.fail(claimed[new]) is Settled.RETRIED
+    assert post.read_endpoint(endpoint).enabled
+
+
+# --- plans -----------------------------------------------------------------------------------------------------------
+
+FLOOD_SQL = text("""
+WITH message AS (
+    INSERT INTO webhook_messages (kind, payload) SELECT 'webhook.test', '{}' FROM generate_series(1, 20000) RETURNING id
+)
+INSERT INTO webhook_deliveries (message_id, endpoint_id) SELECT id, :endpoint FROM message
+""")
+
+
+@pytest.fixture
+def plans(engine: Engine) -> Iterator[list[dict[str, Any]]]:
+    """The plans of every statement over deliveries."""
+    found: list[dict[str, Any]] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "webhook_deliveries" in statement and statement.lstrip().upper().startswith(("SELECT", "WITH", "UPDATE")):
+            cursor.execute("EXPLAIN (FORMAT JSON) " + statement, parameters)
+            plan = cursor.fetchone()[0]
+            found.append((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
+
+    event.listen(engine, "before_cursor_execute", explain)
+    yield found
+    event.remove(engine, "before_cursor_execute", explain)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def test_a_flood_is_claimed_and_settled_by_index(post: Post, engine: Engine, plans: list[dict[str, Any]]) -> None:
+    flooded = post.endpoint()
+    others = [post.endpoint(f"https://example.com/{number}") for number in range(20)]
+    with engine.begin() as connection:
+        connection.execute(FLOOD_SQL, {"endpoint": flooded})
+    for other in others:
+        post.send(other)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE webhook_deliveries, webhook_endpoints, webhook_messages"))
+    plans.clear()
+
+    claimed = post.claim(limit=32)
+    post.take(claimed[0].hold)
+    post.fail(claimed[1].hold)
+    with post.sessions.begin() as session:
+        fail_disabled(session, limit=100, lease_seconds=LEASE_SECONDS)
+
+    assert len(claimed) == 24
+    every = [node for plan in plans for node in nodes(plan)]
+    scans = [node for node in every if node["Node Type"] == "Seq Scan" and "deliver" in node["Relation Name"]]
+    assert not scans, scans
+    assert "ix_webhook_deliveries__due" in {node.get("Index Name") for node in every}
+    sorts = [node for node in every if node["Node Type"] == "Sort" and node["Plan Rows"] > 1000]
+    assert not sorts, sorts
