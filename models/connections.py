@@ -29,7 +29,7 @@ POOLS: dict[str, PoolSize] = {
     "worker": PoolSize(3, 2),  # the device's thread, the claimer and the aside; the rehearsal and the watchdog
     "heartbeat": PoolSize(1),
     "courier": PoolSize(4, 1),  # a parcel each (`worker.courier`); the warm-up
-    "sweeper": PoolSize(1, 1),
+    "sweeper": PoolSize(1, 5),  # the sweep itself; duties aside
     "migrate": PoolSize(1),
     "bootstrap": PoolSize(1),
     "invariants": PoolSize(1),

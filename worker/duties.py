@@ -9,11 +9,14 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+import structlog
 from celery import Celery
 from sqlalchemy import delete, func, select, union
 from sqlalchemy.orm import Session
 
+from models import daemons
 from models.artifacts import RESULTS_PREFIX, UPLOADS_PREFIX, Artifact, Upload
+from models.invariants import Severity, examine
 from models.jobs import delete_expired_results, expire_overdue, forget_idempotency_keys, reap_lost, work_waits
 from models.queue import send_ticket
 from models.session import Sessions
@@ -26,6 +29,8 @@ GARBAGE_AGE = timedelta(days=1)
 """An object may wait this long for its row: no attempt stores for a day."""
 PAGE_KEYS = 500
 UPLOADS_AT_ONCE = 500
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,18 @@ def forget_keys(sweep: Sweep) -> int:
 
 
 def forget_workers(sweep: Sweep) -> int:
-    """Rows of workers that died without a word."""
+    """Rows of workers, sweepers and dispatchers that died without a word."""
     with sweep.sessions.begin() as session:
-        return forget_dead(session)
+        return forget_dead(session) + daemons.forget_dead(session)
+
+
+def watch(sweep: Sweep) -> int:
+    """Say in the log what does not hold, for whoever reads nothing else; the API and `safelight doctor` say more."""
+    health = examine(sweep.sessions, sweep.settings)
+    for found in health.violations:
+        say = log.error if found.invariant.severity is Severity.BROKEN else log.warning
+        say("an invariant does not hold", check=found.invariant.name, count=found.count, advice=found.invariant.advice)
+    return len(health.violations)
 
 
 def _until_none_left(sweep: Sweep, once: Callable[[Session], int]) -> int:

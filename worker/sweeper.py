@@ -1,20 +1,27 @@
 """`python -m worker.sweeper`, the scheduler: finds what was lost, every few seconds. Two or more may run.
 
-A duty that fails does not stop the others. After it (re)connected to Postgres, leases are not reaped for one full
-lease: while Postgres was away, no worker could extend its own.
+A duty that fails does not stop the others, nor does one that waits for S3 or Redis: those run aside. After it
+(re)connected to Postgres, leases are not reaped for one full lease: while Postgres was away, no worker could extend its
+own.
 """
 
+import os
+import secrets
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import FrameType
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
+from models.daemons import DaemonKind, say_alive, say_gone
 from models.failpoints import arm
 from models.log import configure_logging
 from models.queue import connect_redis, make_celery
@@ -27,6 +34,8 @@ from worker.duties import Sweep
 HOUR = 3600.0
 MINUTE = 60.0
 NAP_SECONDS = 0.1
+ASIDE = 5
+"""Threads for duties: one for each that runs aside."""
 
 log = structlog.get_logger()
 
@@ -40,17 +49,20 @@ class Duty:
     every_seconds: float = 0.0
     needs_steady_postgres: bool = False
     """Only after Postgres has been there for a full lease."""
+    aside: bool = False
+    """In a thread of its own: it may wait long for another service, and the leases do not wait for it."""
 
 
 DUTIES: tuple[Duty, ...] = (
     Duty("reap", duties.reap, needs_steady_postgres=True),
     Duty("expire", duties.expire),
-    Duty("send_tickets", duties.send_tickets),
-    Duty("delete_results", duties.delete_results, MINUTE),
-    Duty("delete_uploads", duties.delete_uploads, MINUTE),
+    Duty("send_tickets", duties.send_tickets, aside=True),
+    Duty("delete_results", duties.delete_results, MINUTE, aside=True),
+    Duty("delete_uploads", duties.delete_uploads, MINUTE, aside=True),
     Duty("forget_keys", duties.forget_keys, MINUTE),
+    Duty("watch", duties.watch, MINUTE, aside=True),
     Duty("forget_workers", duties.forget_workers, HOUR),
-    Duty("collect_garbage", duties.collect_garbage, HOUR),
+    Duty("collect_garbage", duties.collect_garbage, HOUR, aside=True),
 )
 
 
@@ -61,16 +73,25 @@ class Sweeper:
     sweep: Sweep
     duties: tuple[Duty, ...] = DUTIES
     clock: Callable[[], float] = time.monotonic
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}")
     stopping: bool = False
     _due: dict[str, float] = field(default_factory=dict)
     _postgres_started: str | None = None
     _steady_since: float | None = None
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(ASIDE, thread_name_prefix="aside"))
+    _aside: dict[str, "Future[None]"] = field(default_factory=dict)
 
     def run(self) -> None:
         """Sweep until stopped."""
         while not self.stopping:
             self.sweep_once()
             self._nap(self.sweep.settings.sweep_seconds)
+        self._threads.shutdown(cancel_futures=True)
+        try:
+            with self.sweep.sessions.begin() as session:
+                say_gone(session, self.name)
+        except DBAPIError as error:
+            log.warning("Postgres does not hear that the sweeper stops", error=type(error).__name__)
 
     def sweep_once(self) -> None:
         """Everything that is due now."""
@@ -81,7 +102,10 @@ class Sweeper:
             if self.clock() < self._due.get(duty.name, 0.0) or (duty.needs_steady_postgres and not self.steady):
                 continue
             self._due[duty.name] = self.clock() + duty.every_seconds
-            self._do(duty)
+            if not duty.aside:
+                self._do(duty)
+            elif (earlier := self._aside.get(duty.name)) is None or earlier.done():
+                self._aside[duty.name] = self._threads.submit(self._do, duty)
 
     @property
     def steady(self) -> bool:
@@ -107,17 +131,28 @@ class Sweeper:
                 log.info("swept", duty=duty.name, count=count)
 
     def _look_at_postgres(self) -> None:
-        """Notice that Postgres is away, came back, or was started anew between two sweeps."""
+        """Notice that Postgres is away, came back or was started anew between two sweeps; say that we are alive."""
         try:
-            with self.sweep.sessions() as session:
+            with self.sweep.sessions.begin() as session:
                 started = str(session.scalars(text("SELECT pg_postmaster_start_time()")).one())
+                now, since = self.clock(), self._steady_since
+                if started != self._postgres_started or since is None:
+                    self._postgres_started, since = started, now
+                self._say_alive(session, now - since)
+            self._steady_since = since
         except DBAPIError as error:
             log.warning("Postgres does not answer", error=type(error).__name__)
             self._steady_since = None
-            return
-        if started != self._postgres_started or self._steady_since is None:
-            self._postgres_started = started
-            self._steady_since = self.clock()
+
+    def _say_alive(self, session: Session, working_seconds: float) -> None:
+        say_alive(
+            session,
+            name=self.name,
+            kind=DaemonKind.SWEEPER,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            working_seconds=working_seconds,
+        )
 
     def _nap(self, seconds: float) -> None:
         end = self.clock() + seconds
