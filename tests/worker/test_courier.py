@@ -2,12 +2,14 @@
 
 import errno
 import fcntl
+import hashlib
 import io
 import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from uuid import uuid4
 
@@ -172,7 +174,6 @@ def test_an_unwanted_parcel_is_dropped(seed: Seeder, service: Service) -> None:
 def test_a_wrong_signature_is_refused_and_a_closed_connection_is_opened_again(
     settings: Settings, put: SignedPut, storage: Storage
 ) -> None:
-    import hashlib
     import socket
 
     digest = hashlib.sha256(b"body").hexdigest()
@@ -187,6 +188,26 @@ def test_a_wrong_signature_is_refused_and_a_closed_connection_is_opened_again(
     nowhere = settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
     with pytest.raises(StorageError):
         SignedPut(nowhere)(key, b"body", "image/png", digest)
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+def test_a_wrong_clock_is_corrected_by_s3s(
+    settings: Settings, put: SignedPut, storage: Storage, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """Given a machine whose clock is off, when S3 refuses its signature, then the next one goes by S3's clock."""
+
+    class WrongClock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=hours)
+
+    monkeypatch.setattr("worker.courier.put.datetime", WrongClock)
+    digest = hashlib.sha256(b"body").hexdigest()
+    key = f"results/{uuid4()}.png"
+    with pytest.raises(StorageError, match="403"):
+        put(key, b"body", "image/png", digest)
+    put(key, b"body", "image/png", digest)
+    assert storage.get(key) == b"body"
 
 
 ECHO = """

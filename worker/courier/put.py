@@ -4,11 +4,13 @@ Signature Version 4 with the payload's hash, so that S3 checks what arrived (AWS
 Authorization Header"). Only for an endpoint and keys that are set; anything else (roles, regions) is boto3's business.
 """
 
+import contextlib
 import hashlib
 import hmac
 import http.client
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
@@ -22,6 +24,7 @@ CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 20.0
 log = structlog.get_logger()
 
+_SKEWED = b"<Code>RequestTimeTooSkewed</Code>"
 _SIGNED_HEADERS = "host;x-amz-content-sha256;x-amz-date"
 
 
@@ -54,6 +57,8 @@ class SignedPut:
         self._region = settings.s3_region
         self._access_key = settings.s3_access_key_id.get_secret_value()
         self._secret = settings.s3_secret_access_key.get_secret_value()
+        self._ahead = timedelta(0)
+        """How far S3's clock is ahead of ours: learned when it refuses a signature of ours as too old or too new."""
         self._local = threading.local()
         self._opened: list[http.client.HTTPConnection] = []
 
@@ -69,7 +74,7 @@ class SignedPut:
             StorageError: S3 does not answer or refuses.
         """
         path = self._base + quote(key)
-        headers = {"Content-Type": media_type, **self._signed(path, sha256, datetime.now(UTC))}
+        headers = {"Content-Type": media_type, **self._signed(path, sha256, datetime.now(UTC) + self._ahead)}
         kept = getattr(self._local, "connection", None)
         try:
             if kept is not None:
@@ -105,7 +110,15 @@ class SignedPut:
         if answer.status != http.client.OK:
             self._forget()
             log.warning("S3 refused a put", status=answer.status, answer=text[:300].decode(errors="replace"))
+            if _SKEWED in text:
+                self._learn_the_time(answer.headers["Date"] or "")
             raise StorageError(f"S3 did not take the request ({answer.status}).")
+
+    def _learn_the_time(self, said: str) -> None:
+        with contextlib.suppress(ValueError, TypeError):  # no date, or one without its zone
+            self._ahead = parsedate_to_datetime(said) - datetime.now(UTC)
+            seconds = round(self._ahead.total_seconds())
+            log.warning("this machine's clock is wrong; the next put is signed by S3's", ahead_seconds=seconds)
 
     def _signed(self, path: str, sha256: str, now: datetime) -> dict[str, str]:
         stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
