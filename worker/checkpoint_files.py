@@ -56,7 +56,7 @@ class CheckpointStore:
 
         Raises:
             CheckpointUnavailableError: a file is missing or is not what was registered.
-            TransientError: S3 or the Hub does not answer.
+            TransientError: S3 or the Hub does not answer, or there is no room for the files.
         """
         folder = self._folder_of(row)
         try:
@@ -84,6 +84,14 @@ class CheckpointStore:
         """Into a folder of its own, then in place by one rename: another worker may fetch the same."""
         for relative in row.files:
             _check_name(relative)
+        try:
+            self._fetch_aside(row, folder)
+        except OSError as error:
+            # Full or read-only: another worker may have room, or this one later.
+            why = error.strerror or type(error).__name__
+            raise TransientError(f"The worker's checkpoint cache does not take the files: {why}.") from error
+
+    def _fetch_aside(self, row: Checkpoint, folder: Path) -> None:
         partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}{PARTIAL}")
         partial.mkdir(parents=True)
         try:
