@@ -3,6 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api.access_log import install_access_log
 from api.artifacts.routes import room as artifacts
@@ -55,6 +56,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _version() -> str:
+    if settings.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0)
     try:
         return version("safelight")
     except PackageNotFoundError:

@@ -12,8 +12,8 @@ from api.cache import Remembered
 from api.services import get_services
 from models.audit import Actor, audit
 from models.clients import authenticate
-from models.clients.keys import Principal
-from models.errors import ForbiddenError, UnauthenticatedError
+from models.clients.keys import Principal, looks_like_a_key
+from models.errors import ForbiddenError, TooManyGuessesError, UnauthenticatedError
 from models.jobs.prepare import MAX_PRIORITY
 from models.states import Role
 
@@ -99,12 +99,34 @@ def _check() -> None:
     text = _bearer()
     if not text:
         raise UnauthenticatedError("Send your key as `Authorization: Bearer sl_...`.")
-    found = _find(text)
+    found = _guarded_find(text)
     if found is None:
         raise UnauthenticatedError("This key is unknown, expired or revoked.")
     g.principal = found
     if found.role not in ALLOWED[access]:
         raise ForbiddenError(f"A key with the role {found.role.value!r} may not do this.")
+
+
+def _guarded_find(text: str) -> Principal | None:
+    """Whose key it is. An address that sent too many wrong ones is turned away before Postgres is asked."""
+    if not looks_like_a_key(text):
+        return None  # guesses nothing, and costs nothing
+    known: Remembered[bytes, Principal] = current_app.extensions[_EXTENSION]
+    guesses = get_services().guesses
+    wait_seconds = guesses.wait_seconds(request.remote_addr)
+    # Keys that were good here before are looked at all the same: behind one proxy, nobody locks the others out.
+    if wait_seconds and not known.has(_digest(text)):
+        raise TooManyGuessesError(
+            "Too many keys from this address did not fit; try again later.", retry_after_seconds=wait_seconds
+        )
+    found = _find(text)
+    if found is None:
+        guesses.failed(request.remote_addr)
+    return found
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
 def _bearer() -> str:
@@ -114,7 +136,6 @@ def _bearer() -> str:
 
 def _find(text: str) -> Principal | None:
     known: Remembered[bytes, Principal] = current_app.extensions[_EXTENSION]
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
     def ask() -> Principal:
         with get_services().reader() as session:
@@ -124,7 +145,7 @@ def _find(text: str) -> Principal | None:
         return found
 
     try:
-        return known.get(digest, ask)
+        return known.get(_digest(text), ask)
     except LookupError:
         return None
 

@@ -12,9 +12,15 @@ OPEN_SECONDS = 3.0
 """How long nobody asks a Redis that did not answer."""
 TIMEOUT_SECONDS = 0.1
 
+_COUNT = """
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+return count
+"""
+
 
 class GuardedRedis:
-    """The two commands that the progress board reads with; anything else belongs to a plain client.
+    """The few commands that requests need; anything else belongs to a plain client.
 
     Raises `redis.ConnectionError` at once while the circuit is open.
     """
@@ -32,6 +38,10 @@ class GuardedRedis:
     def get(self, key: str) -> Any:
         """One value."""
         return self._guarded("get", key)
+
+    def count(self, key: str, seconds: int) -> Any:
+        """Add one to a counter that lives for `seconds` from its first one on; its new value."""
+        return self._guarded("eval", _COUNT, 1, key, seconds)
 
     def ping(self) -> Any:
         """Whether Redis answers."""

@@ -29,6 +29,10 @@ class Remembered(Generic[K, V]):
         self.put(key, value, asked_at)
         return value
 
+    def has(self, key: K) -> bool:
+        """Whether it was loaded before, however long ago."""
+        return key in self._entries
+
     def put(self, key: K, value: V, asked_at: float) -> None:
         """Remember a value as of `asked_at` on the monotonic clock."""
         with self._lock:

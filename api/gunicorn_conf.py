@@ -9,13 +9,18 @@ _settings = get_settings()
 
 bind = f"{_settings.api_host}:{_settings.api_port}"
 workers = _settings.api_workers
-worker_class = "gthread"
+worker_class = "api.server.PacedWorker"
 threads = _settings.api_threads
-worker_connections = 1000
-keepalive = 30
+worker_connections = 800
+"""Fewer than the thousand files that a process may usually open: the rest is for Postgres, Redis and S3."""
+keepalive = 15
 timeout = 60
 """A worker whose main loop is stuck for so long is replaced; waiting requests do not count."""
 graceful_timeout = 15
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+"""The three are gunicorn's own figures but for the fields: nobody sends us a hundred headers."""
 accesslog = None
 """`api.access_log` writes the line of a request."""
 control_socket_disable = True

@@ -11,12 +11,13 @@ from flask_limiter.errors import RateLimitExceeded
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from models.errors import (
     ConflictError,
     FieldError,
     RequestError,
+    RequestTimeoutError,
     StorageError,
     UnauthenticatedError,
     ValidationFailedError,
@@ -90,6 +91,7 @@ def install_problems(app: Flask) -> None:
     app.register_error_handler(DataError, _not_storable)
     app.register_error_handler(IntegrityError, _raced)
     app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(ClientDisconnected, _cut_short)
     app.register_error_handler(RateLimitExceeded, _rate_limited)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
@@ -113,6 +115,11 @@ def _request_error(error: RequestError) -> Response:
         headers=headers,
         extra=extra,
     )
+
+
+def _cut_short(_error: ClientDisconnected) -> Response:
+    """A body that ended before its length: whoever is still there reads this."""
+    return _request_error(RequestTimeoutError("The body did not come in time, or not whole."))
 
 
 def _storage_error(error: StorageError) -> Response:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic_core import PydanticCustomError, from_json
 from werkzeug.datastructures import MultiDict
 
-from models.errors import FieldError, RequestError, UnsupportedMediaError, ValidationFailedError
+from models.errors import FieldError, RequestError, TooLargeError, UnsupportedMediaError, ValidationFailedError
 from models.params import TASKS
 
 M = TypeVar("M", bound=BaseModel)
@@ -46,9 +46,13 @@ def read_json(*, optional: bool = False) -> tuple[bytes, Any]:
     """The body's bytes and value. An `optional` body that is empty reads as `{}`.
 
     Raises:
-        UnsupportedMediaError, BrokenJsonError, ValidationFailedError: the last for text that cannot be stored.
+        TooLargeError, UnsupportedMediaError, BrokenJsonError, ValidationFailedError: the last for text that cannot be
+            stored.
     """
     raw = request.get_data(cache=True)
+    # Werkzeug cuts a chunked body off at the limit and says nothing.
+    if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):
+        raise TooLargeError("The body is larger than this endpoint reads.")
     if optional and not raw:
         return b"{}", {}
     if not request.is_json:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from api.breaker import GuardedRedis, hasty_redis
 from api.cache import Remembered
+from api.guessing import Guesses
 from api.hub import Hub
 from api.slots import Slots
 from models.jobs import CheckpointCard
@@ -63,6 +64,8 @@ class Services:
         self._redis = Lazy(lambda: GuardedRedis(hasty_redis(settings.redis_url)))
         self._board = Lazy(lambda: ProgressBoard(cast(Any, self._redis.get())))
         self._hub = Lazy(lambda: Hub(settings, self._board.get(), self._stopping))
+        self._guesses = Lazy(lambda: Guesses(self._redis.get(), settings.failed_keys_per_minute))
+        self._monitor = Lazy(lambda: Monitor(settings, lambda: self.sessions))
         self._should_stop: Callable[[], bool] = lambda: False
 
     @property
@@ -91,6 +94,16 @@ class Services:
         return self._redis.get()
 
     @property
+    @property
+    def guesses(self) -> Guesses:
+        """Keys that did not fit, by address."""
+        return self._guesses.get()
+
+    @property
+    def monitor(self) -> Monitor:
+        """What the invariant monitor found lately."""
+        return self._monitor.get()
+
     def board(self) -> ProgressBoard:
         """Step progress and previews."""
         return self._board.get()

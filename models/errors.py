@@ -86,6 +86,14 @@ class UnauthenticatedError(RequestError):
     title = "A valid API key is needed"
 
 
+class TooManyGuessesError(RequestError):
+    """Too many keys from one address did not fit."""
+
+    status = 429
+    code = "too_many_failed_keys"
+    title = "Too many keys that do not fit"
+
+
 class ForbiddenError(RequestError):
     """The key's role does not allow this."""
 
@@ -124,6 +132,14 @@ class QuotaExceededError(RequestError):
     status = 429
     code = "quota_exceeded"
     title = "Quota exceeded"
+
+
+class RequestTimeoutError(RequestError, TimeoutError):
+    """The client sends its request too slowly."""
+
+    status = 408
+    code = "request_timeout"
+    title = "The request came too slowly"
 
 
 class UnsupportedMediaError(RequestError):

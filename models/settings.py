@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     sse_heartbeat_seconds: float = Field(15, gt=0)
     rate_limit: str = Field("6000 per minute", description="Per key, Flask-Limiter's syntax; empty turns it off.")
 
+    failed_keys_per_minute: int = Field(30, ge=0, description="From one address, before it has to wait; 0 = no limit.")
+    proxies: int = Field(0, ge=0, description="Reverse proxies in front; as many X-Forwarded-For entries are believed.")
+    metrics_public: bool = Field(False, description="/metrics without a key; else it takes a viewer's.")
     upload_memory_mib: int = Field(512, ge=64, description="Of the child process that decodes one upload.")
     upload_seconds: float = Field(20, gt=0, description="The same child's time.")
 

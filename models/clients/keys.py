@@ -69,6 +69,11 @@ def issue_key(
     return IssuedKey(key_id, f"sl_{key_id}_{secret}")
 
 
+def looks_like_a_key(text: str) -> bool:
+    """Whether it has the form of a key; says nothing about whether there is one."""
+    return _FORM.fullmatch(text) is not None
+
+
 def authenticate(session: Session, text: str) -> Principal | None:
     """Who holds this key; None when it is malformed, unknown, expired or revoked."""
     match = _FORM.fullmatch(text)
