@@ -26,7 +26,19 @@ from api.uploads.routes import room as uploads
 from api.workers.routes import room as workers
 from models.settings import Settings, get_settings
 
-ROOMS: tuple[Room, ...] = (jobs, events, artifacts, uploads, tasks, checkpoints, workers, keys, clients, audit, health)
+ROOMS: tuple[Room, ...] = (
+    jobs,
+    events,
+    artifacts,
+    uploads,
+    tasks,
+    checkpoints,
+    workers,
+    keys,
+    clients,
+    audit,
+    health,
+)
 MAX_FORM_PARTS = 8
 
 
@@ -42,6 +54,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     app.url_map.strict_slashes = True
     install(app, Services(settings))
+    if settings.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0)
     # In the order in which a request meets them.
     install_access_log(app)
     install_auth(app)
@@ -56,8 +70,6 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _version() -> str:
-    if settings.proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0)
     try:
         return version("safelight")
     except PackageNotFoundError:

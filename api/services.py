@@ -63,9 +63,8 @@ class Services:
         self._storage = Lazy(lambda: Storage(settings))
         self._redis = Lazy(lambda: GuardedRedis(hasty_redis(settings.redis_url)))
         self._board = Lazy(lambda: ProgressBoard(cast(Any, self._redis.get())))
-        self._hub = Lazy(lambda: Hub(settings, self._board.get(), self._stopping))
         self._guesses = Lazy(lambda: Guesses(self._redis.get(), settings.failed_keys_per_minute))
-        self._monitor = Lazy(lambda: Monitor(settings, lambda: self.sessions))
+        self._hub = Lazy(lambda: Hub(settings, self._board.get(), self._stopping))
         self._should_stop: Callable[[], bool] = lambda: False
 
     @property
@@ -94,16 +93,11 @@ class Services:
         return self._redis.get()
 
     @property
-    @property
     def guesses(self) -> Guesses:
         """Keys that did not fit, by address."""
         return self._guesses.get()
 
     @property
-    def monitor(self) -> Monitor:
-        """What the invariant monitor found lately."""
-        return self._monitor.get()
-
     def board(self) -> ProgressBoard:
         """Step progress and previews."""
         return self._board.get()
