@@ -83,6 +83,11 @@ class Settings(BaseSettings):
     retry_max_seconds: float = Field(300, ge=0)
     affinity_seconds: float = Field(5, ge=0, description="How long a head may be passed over for a loaded checkpoint.")
     drain_seconds: float = Field(10, ge=0, description="What a stopping worker may still spend on its batch.")
+    store_budget_seconds: float = Field(
+        120,
+        ge=0,
+        description="How long a worker keeps its pictures while S3 or Postgres is away; then the job is retried.",
+    )
     max_batch_images: int = Field(8, ge=1, description="Images in one micro-batch.")
     run_timeout_seconds: float = Field(
         1800, ge=0, description="A batch that runs longer is ended, with its process if it hangs; 0 = never."

@@ -157,7 +157,8 @@ def test_storage_that_stays_away_costs_no_error_of_the_job(seed: Seeder, service
         raise StorageError("away")
 
     hold = claimed(seed, seed.checkpoint())
-    assert deliver(replace(service, put=put, budget_seconds=0.0), hold) is Delivery.FAILED
+    impatient = service.settings.model_copy(update={"store_budget_seconds": 0.0})
+    assert deliver(replace(service, put=put, settings=impatient), hold) is Delivery.FAILED
     job = seed.read(hold.job_id)
     assert (job.state, job.error_count) == (JobState.QUEUED, 0)
     assert job.infrastructure_since is not None

@@ -22,8 +22,6 @@ from worker.courier.encode import EncodedPicture, encode
 from worker.courier.frames import Delivery, Parcel, PictureHead
 from worker.courier.put import Put
 
-STORE_BUDGET_SECONDS = 120.0
-"""How long S3 or Postgres may be away before a parcel is given back."""
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0)
 
 log = structlog.get_logger()
@@ -42,11 +40,10 @@ class Service:
     put: Put
     pictures: Executor
     """Encodes and puts pictures; another pool than the one that runs `deliver`."""
-    budget_seconds: float = STORE_BUDGET_SECONDS
 
     def deliver(self, parcel: Parcel, pixels: memoryview, dropped: Event) -> Delivery:
         """Take a parcel to its end. Never raises."""
-        deadline = time.monotonic() + self.budget_seconds
+        deadline = time.monotonic() + self.settings.store_budget_seconds
         try:
             started = time.monotonic()
             outputs = self._store_all(parcel, pixels, dropped, deadline)
