@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.access_log import elapsed_seconds, route_template
 from api.fleet import live_workers
+from api.gauges import InvariantsCollector
 from api.services import Services, services_of
 from models.jobs.queries import queue_depths
 
@@ -65,6 +66,7 @@ def install_metrics(app: Flask) -> None:
         registry=registry,
     )
     registry.register(ServicesCollector(services_of(app)))
+    registry.register(InvariantsCollector(services_of(app).monitor))
 
     def count(response: Response) -> Response:
         route = route_template()

@@ -14,6 +14,7 @@ from api.breaker import GuardedRedis, hasty_redis
 from api.cache import Remembered
 from api.guessing import Guesses
 from api.hub import Hub
+from api.monitor import Monitor
 from api.slots import Slots
 from models.jobs import CheckpointCard
 from models.progress import ProgressBoard
@@ -64,6 +65,7 @@ class Services:
         self._redis = Lazy(lambda: GuardedRedis(hasty_redis(settings.redis_url)))
         self._board = Lazy(lambda: ProgressBoard(cast(Any, self._redis.get())))
         self._guesses = Lazy(lambda: Guesses(self._redis.get(), settings.failed_keys_per_minute))
+        self._monitor = Lazy(lambda: Monitor(settings, lambda: self.sessions))
         self._hub = Lazy(lambda: Hub(settings, self._board.get(), self._stopping))
         self._should_stop: Callable[[], bool] = lambda: False
 
@@ -96,6 +98,11 @@ class Services:
     def guesses(self) -> Guesses:
         """Keys that did not fit, by address."""
         return self._guesses.get()
+
+    @property
+    def monitor(self) -> Monitor:
+        """What the invariant monitor found lately."""
+        return self._monitor.get()
 
     @property
     def board(self) -> ProgressBoard:

@@ -5,6 +5,8 @@ import time
 import uuid
 from collections.abc import Callable
 
+from models import daemons
+from models.daemons import DaemonKind
 from models.jobs import Output, publish
 from models.session import Sessions
 from models.states import Pool
@@ -32,6 +34,12 @@ def hear_of_a_worker(sessions: Sessions, name: str = "one") -> None:
     """A worker of the GPU pool says that it is alive."""
     with sessions.begin() as session:
         say_alive(session, name=name, pool=Pool.GPU, host="here", pid=1, device="cpu", resident=[], info={})
+
+
+def hear_of_a_sweeper(sessions: Sessions) -> None:
+    """A sweeper that has swept for an hour says that it is alive."""
+    with sessions.begin() as session:
+        daemons.say_alive(session, name="s", kind=DaemonKind.SWEEPER, host="here", pid=1, working_seconds=3600)
 
 
 def eventually(condition: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ from flask import Flask
 from models.session import Sessions
 from models.states import Role
 from tests.api.conftest import PROMPT, Caller
-from tests.api.helpers import hear_of_a_worker
+from tests.api.helpers import hear_of_a_sweeper, hear_of_a_worker
 from tests.api.test_problems import assert_problem
 from tests.seeding import Seeder
 from tests.weights import weights
@@ -117,6 +117,7 @@ def test_workers_queues_and_readiness_count_the_same_worker(
 ) -> None:
     seed.checkpoint()
     hear_of_a_worker(sessions, "w-1")
+    hear_of_a_sweeper(sessions)
     callers[Role.CLIENT].submit()
     viewer = callers[Role.VIEWER]
     (worker,) = viewer.get("/v1/workers").json["items"]
