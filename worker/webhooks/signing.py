@@ -4,7 +4,7 @@ During a rotation both secrets sign, so that a receiver may know either.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from standardwebhooks import Webhook
@@ -21,7 +21,8 @@ def sign(message_id: UUID, sent_at: datetime, body: bytes, secrets: Sequence[str
     """The three headers. `sent_at` is aware, and Postgres' time: receivers refuse what is minutes off."""
     label = message_label(message_id)
     text = body.decode()
-    signatures = [Webhook(secret).sign(label, sent_at, text) for secret in secrets]
+    moment = sent_at.astimezone(UTC)  # the library takes the wall clock's digits for UTC, whatever the zone
+    signatures = [Webhook(secret).sign(label, moment, text) for secret in secrets]
     return {
         "webhook-id": label,
         "webhook-timestamp": str(int(sent_at.timestamp())),
