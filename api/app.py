@@ -23,6 +23,7 @@ from api.room import Room
 from api.services import Services, install
 from api.tasks.routes import room as tasks
 from api.uploads.routes import room as uploads
+from api.webhooks.routes import room as webhooks
 from api.workers.routes import room as workers
 from models.settings import Settings, get_settings
 
@@ -36,6 +37,7 @@ ROOMS: tuple[Room, ...] = (
     workers,
     keys,
     clients,
+    webhooks,
     audit,
     health,
 )

@@ -25,7 +25,7 @@ from api.jobs.schemas import (
     WaitHeaders,
     WaitQuery,
 )
-from api.jobs.submitting import Origin, place, price, repeat_body
+from api.jobs.submitting import NamedWebhook, Origin, place, price, repeat_body
 from api.jobs.views import checkpoint_ref, job_detail, job_view
 from api.reading import read_json
 from api.room import Answer, Room, either
@@ -123,7 +123,8 @@ def retry_job(path: JobPath, header: RepeatHeaders) -> Answer:
         if job.state not in RETRYABLE_STATES:
             raise ConflictError(f"The job is {job.state.value}; clone it instead.", state=job.state.value)
     key, digest = _idempotency(header.idempotency_key, {"retry": str(job.id)})
-    return _placed(services, repeat_body(job, CloneRequest()), Origin(job.client_id, key, digest, job.id), None)
+    origin = Origin(job.client_id, key, digest, job.id, NamedWebhook.of(job))
+    return _placed(services, repeat_body(job, CloneRequest()), origin, None)
 
 
 @room.endpoint("post", "/jobs/<uuid:job_id>/clone", access=Access.WRITE, answers={202: JobView}, problems=(422, 429))
@@ -133,7 +134,10 @@ def clone_job(path: JobPath, body: CloneRequest, header: RepeatHeaders) -> Answe
     with services.reader() as session:
         job = visible_job(session, path.job_id, whole=True)
     key, digest = _idempotency(header.idempotency_key, {"clone": str(job.id)})
-    return _placed(services, repeat_body(job, body), Origin(principal().client_id, key, digest, job.id), None)
+    client_id = principal().client_id
+    # Another client's endpoint is not ours to name.
+    copied = None if "webhook" in body.model_fields_set or job.client_id != client_id else NamedWebhook.of(job)
+    return _placed(services, repeat_body(job, body), Origin(client_id, key, digest, job.id, copied), None)
 
 
 @room.endpoint("delete", "/jobs/<uuid:job_id>", access=Access.WRITE, answers={204: None}, problems=(409,))

@@ -10,6 +10,8 @@ from api.reading import Flag, Moment, TaskName, WholeNumber
 from models.jobs.prepare import MAX_PRIORITY, MIN_PRIORITY
 from models.params import TASKS, TaskParams
 from models.states import AttemptOutcome, JobState, Lane
+from models.webhooks.kinds import WebhookEvent
+from models.webhooks.urls import MAX_URL_CHARS
 
 MAX_DEADLINE_SECONDS = 30 * 86_400
 MAX_RETENTION_DAYS = 3650
@@ -32,6 +34,28 @@ IdempotencyKey = Annotated[
     ),
 ]
 Retention = Annotated[int, Field(ge=1, le=MAX_RETENTION_DAYS, description="Days after which results are deleted.")]
+WebhookUrl = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_URL_CHARS,
+        pattern="^[Hh][Tt][Tt][Pp][Ss]?://",
+        description="https, a public host, no user name, no fragment.",
+    ),
+]
+WebhookEvents = Annotated[
+    tuple[WebhookEvent, ...],
+    Field(min_length=1, max_length=len(WebhookEvent), description="What it is told of; how jobs ended if absent."),
+]
+
+
+class JobWebhook(BaseModel):
+    """Where to tell of this job, beside the webhooks that hear of every job of yours."""
+
+    model_config = STRICT
+
+    url: WebhookUrl
+    events: WebhookEvents | None = None
 
 
 class JobBody(BaseModel):
@@ -48,6 +72,7 @@ class JobBody(BaseModel):
     deadline_seconds: Deadline | None = None
     reproducible: bool = Field(False, description="Runs alone, so that the last bits are the same each time.")
     retention_days: Retention | None = Field(None, description="The server's own if absent.")
+    webhook: JobWebhook | None = Field(None, description="Signed with the secret of /v1/webhooks/{id}/secret.")
 
 
 def _body_of(task: str, params: type[TaskParams]) -> type[JobBody]:
@@ -73,6 +98,11 @@ class JobRequest(RootModel[JobBody]):
             "examples": [
                 {"task": "text_to_image", "params": {"prompt": "a cat on a blue background", "seed": 7}, "tag": "demo"},
                 {"task": "class_to_image", "params": {"class_label": "cat", "num_images": 4}},
+                {
+                    "task": "text_to_image",
+                    "params": {"prompt": "a fox"},
+                    "webhook": {"url": "https://example.com/hooks/safelight", "events": ["job.succeeded"]},
+                },
             ]
         }
     )
@@ -95,6 +125,7 @@ class CloneRequest(BaseModel):
     deadline_seconds: Deadline | None = None
     reproducible: bool | None = None
     retention_days: Retention | None = None
+    webhook: JobWebhook | None = Field(None, description="That of the original if absent; null for none.")
 
 
 class JobPath(BaseModel):
@@ -216,6 +247,13 @@ class JobError(BaseModel):
     detail: str
 
 
+class JobWebhookView(BaseModel):
+    """The webhook that a job names."""
+
+    id: UUID
+    events: list[WebhookEvent] | None = Field(description="What it hears of this job; its own choice if null.")
+
+
 class JobUrls(BaseModel):
     """Where to go from here."""
 
@@ -246,6 +284,7 @@ class JobView(BaseModel):
     artifacts: list[ArtifactView]
     error: JobError | None
     source_job_id: UUID | None
+    webhook: JobWebhookView | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -18,13 +18,30 @@ from api.jobs.views import LANES, checkpoint_ref, eta_seconds, job_view, queue_v
 from api.reading import validated
 from api.services import Services
 from models.checkpoints import find_for_task
-from models.errors import NotFoundError, ValidationFailedError
+from models.errors import FieldError, NotFoundError, ValidationFailedError
 from models.failpoints import reach
 from models.jobs import CheckpointCard, Job, Submission, Submitted, batch_key, find_earlier, submit
 from models.jobs.queries import Place, get_job
 from models.states import LANE_RANKS, JobState
+from models.webhooks.endpoints import EndpointQuotaError, find_named, get_or_create_named
+from models.webhooks.urls import check_url
 
 SECONDS_PER_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class NamedWebhook:
+    """The webhook that a job names."""
+
+    endpoint_id: UUID
+    events: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, job: Job) -> "NamedWebhook | None":
+        """That of a job, if it names one."""
+        if job.webhook_endpoint_id is None:
+            return None
+        return cls(job.webhook_endpoint_id, None if job.webhook_events is None else (*job.webhook_events,))
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,8 @@ class Origin:
     idempotency_key: str | None = None
     request_sha256: bytes | None = None
     source_job_id: UUID | None = None
+    webhook: NamedWebhook | None = None
+    """The one that the repeated job names; a body that says something of webhooks goes before it."""
 
     @property
     def for_another(self) -> bool:
@@ -64,6 +83,9 @@ def prepare(services: Services, body: JobBody, origin: Origin) -> tuple[Checkpoi
     card = load_card(services, body.task, body.checkpoint)
     params = body.params.resolved(card.profile)
     check_limits(services.settings, params, body.priority, allowed_priority())
+    if body.webhook is not None:
+        private = services.settings.webhook_allow_private
+        check_url(body.webhook.url, allow_private=private, pointer="/webhook/url")
     days = body.retention_days or services.settings.result_retention_days
     return card, Submission(
         client_id=origin.client_id,
@@ -88,6 +110,7 @@ def place(services: Services, body: JobBody, origin: Origin) -> tuple[Submitted,
     """Submit, wake a worker, and read the job back with its place in the queue."""
     try:
         card, wanted = prepare(services, body, origin)
+        wanted = _naming(services, body, origin, wanted)
     except ValidationFailedError:
         # What a checkpoint allows may have changed since; a request that was taken then is taken still.
         if (replay := _replay(services, origin)) is None:
@@ -108,6 +131,29 @@ def place(services: Services, body: JobBody, origin: Origin) -> tuple[Submitted,
             queue = queue_view(services, session, job, card.seconds_per_step)
     ref = CheckpointRef.model_construct(name=card.name, revision=card.revision)
     return submitted, job_view(job, ref, artifacts=[], queue=queue)
+
+
+def _naming(services: Services, body: JobBody, origin: Origin, wanted: Submission) -> Submission:
+    """With the webhook that the body names, or else the one of the job that it repeats."""
+    webhook = origin.webhook
+    if body.webhook is not None:
+        webhook = NamedWebhook(_endpoint(services, origin.client_id, body.webhook.url), body.webhook.events)
+    if webhook is None:
+        return wanted
+    return replace(wanted, webhook_endpoint_id=webhook.endpoint_id, webhook_events=webhook.events)
+
+
+def _endpoint(services: Services, client_id: UUID, url: str) -> UUID:
+    """Of a URL that jobs name; made when it is new."""
+    with services.reader() as session:
+        known = find_named(session, client_id, url)
+    if known is not None:
+        return known
+    try:
+        with services.sessions.begin() as session:
+            return get_or_create_named(session, client_id, url)
+    except EndpointQuotaError as error:
+        raise ValidationFailedError([FieldError("/webhook/url", error.code, error.detail)]) from error
 
 
 def _replay(services: Services, origin: Origin) -> tuple[Submitted, JobView] | None:
@@ -144,6 +190,8 @@ def _as_row(wanted: Submission, submitted: Submitted) -> Job:
         attempt=0,
         cancel_requested=False,
         source_job_id=wanted.source_job_id,
+        webhook_endpoint_id=wanted.webhook_endpoint_id,
+        webhook_events=None if wanted.webhook_events is None else [*wanted.webhook_events],
         created_at=submitted.created_at,
         deadline_at=submitted.deadline_at,
     )

@@ -15,6 +15,7 @@ from api.jobs.schemas import (
     JobError,
     JobUrls,
     JobView,
+    JobWebhookView,
     ProgressView,
     QueueView,
 )
@@ -128,6 +129,7 @@ def _fields(
         "artifacts": [artifact_view(artifact) for artifact in artifacts],
         "error": error,
         "source_job_id": job.source_job_id,
+        "webhook": _webhook_view(job),
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
@@ -135,6 +137,12 @@ def _fields(
         "results_expire_at": job.results_expire_at,
         "urls": job_urls(job.id),
     }
+
+
+def _webhook_view(job: Job) -> JobWebhookView | None:
+    if job.webhook_endpoint_id is None:
+        return None
+    return JobWebhookView(id=job.webhook_endpoint_id, events=job.webhook_events)
 
 
 def _progress_view(job: Job, progress: Progress | None) -> ProgressView | None:

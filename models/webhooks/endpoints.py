@@ -53,20 +53,29 @@ def create_endpoint(
     return made
 
 
+def find_named(session: Session, client_id: UUID, url: str) -> UUID | None:
+    """The endpoint that the client's jobs name by this URL, if there is one."""
+    named = (WebhookEndpoint.client_id == client_id, WebhookEndpoint.url == url, IS_NAMED)
+    return session.scalars(select(WebhookEndpoint.id).where(*named)).one_or_none()
+
+
 def get_or_create_named(session: Session, client_id: UUID, url: str) -> UUID:
-    """The endpoint that the client's jobs name by this URL.
+    """The endpoint that the client's jobs name by this URL, which has passed `check_url`.
 
     Raises:
         EndpointQuotaError: there are too many.
     """
-    found = select(WebhookEndpoint.id).where(
-        WebhookEndpoint.client_id == client_id, WebhookEndpoint.url == url, IS_NAMED
-    )
-    known = session.scalars(found).one_or_none()
+    known = find_named(session, client_id, url)
     if known is not None:
         return known
     made = _insert(session, client_id, url, EndpointScope.NAMED, FINAL_EVENTS)
-    return made.id if made is not None else session.scalars(found).one()
+    if made is not None:
+        return made.id
+    # Somebody else made it since; if it is gone again by now, the caller's request is as old as that.
+    again = find_named(session, client_id, url)
+    if again is None:
+        raise ConflictError("This webhook is being deleted; try again.")
+    return again
 
 
 def change_endpoint(

@@ -75,6 +75,7 @@ def forget_old(session: Session, days: float) -> int:
 def forget_deliveries(session: Session, endpoint_id: UUID) -> int:
     """Some deliveries of an endpoint that is about to be deleted: a long log goes in several transactions."""
     some = select(WebhookDelivery.id).where(WebhookDelivery.endpoint_id == endpoint_id).limit(BATCH_ROWS)
+    some = some.with_for_update(skip_locked=True)
     gone = delete(WebhookDelivery).where(WebhookDelivery.id.in_(some)).returning(WebhookDelivery.id)
     return len(session.scalars(gone.execution_options(synchronize_session=False)).all())
 

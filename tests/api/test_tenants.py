@@ -10,7 +10,7 @@ from tests.api.conftest import Caller
 from tests.api.helpers import succeed
 from tests.seeding import Seeder
 
-ANSWERED_WITHOUT_AN_ID = frozenset({"/v1/checkpoints/<name>", "/v1/keys/<key_id>"})
+ANSWERED_WITHOUT_AN_ID = frozenset({"/v1/checkpoints/<name>", "/v1/clients/<name>", "/v1/keys/<key_id>"})
 
 
 def test_every_route_with_an_id_is_404_for_another_client(
@@ -21,7 +21,10 @@ def test_every_route_with_an_id_is_404_for_another_client(
     succeed(seed, sessions, storage)
     artifact = caller.get(job["urls"]["self"]).json["artifacts"][0]
     upload = caller.upload(picture).json
+    hook = caller.post("/v1/webhooks", {"url": "https://example.com/"}).json
+    delivery = caller.post(f"/v1/webhooks/{hook['id']}/test").json
     known = {"job_id": job["id"], "artifact_id": artifact["id"], "upload_id": upload["id"]}
+    known |= {"webhook_id": hook["id"], "delivery_id": delivery["id"]}
     tried = 0
     for rule in app.url_map.iter_rules():
         if not rule.rule.startswith("/v1/") or not rule.arguments or rule.rule in ANSWERED_WITHOUT_AN_ID:
@@ -35,9 +38,10 @@ def test_every_route_with_an_id_is_404_for_another_client(
                 answer = stranger(method, path)
                 assert (answer.status_code, answer.json["code"]) == (404, "not_found")
                 tried += 1
-    assert tried == 13
+    assert tried == 21
     assert caller.get(job["urls"]["self"]).json["state"] == "succeeded"
     assert caller.get(f"/v1/uploads/{upload['id']}").status_code == 200
+    assert caller.get(f"/v1/webhooks/{hook['id']}").json["enabled"] is True
 
 
 def test_only_operators_and_admins_change_other_clients_jobs(

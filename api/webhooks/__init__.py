@@ -1,0 +1,1 @@
+"""Webhooks: a client's endpoints, their secrets, and what was sent there."""
