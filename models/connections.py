@@ -32,6 +32,7 @@ POOLS: dict[str, PoolSize] = {
     "sweeper": PoolSize(1, 5),  # the sweep itself; duties aside
     "migrate": PoolSize(1),
     "bootstrap": PoolSize(1),
+    "webhooks": PoolSize(4, 2),  # claims, the listener, the ends of tries
     "invariants": PoolSize(1),
 }
 """By the name of the application, as pg_stat_activity shows it after `safelight `. Others take the settings' size."""
@@ -40,6 +41,7 @@ PROCESSES: dict[str, tuple[str, ...]] = {
     "api": ("api", "api hub"),
     "worker": ("worker", "heartbeat", "courier"),
     "scheduler": ("sweeper",),
+    "webhooks": ("webhooks",),
 }
 """Which engines a process of the process table holds, with its children."""
 

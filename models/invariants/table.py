@@ -50,7 +50,7 @@ WITH swept AS (
     SELECT greatest(min(working_since), pg_postmaster_start_time()) AS since FROM daemons
     WHERE kind = 'sweeper' AND seen_at > now() - make_interval(secs => :daemon_seconds)
 ), head AS (
-    SELECT pools.pool, greatest(first.available_at, pg_postmaster_start_time()) AS available_at
+    SELECT pools.pool, first.available_at, greatest(first.available_at, pg_postmaster_start_time()) AS since
     FROM (VALUES ('gpu'), ('cpu')) AS pools (pool) CROSS JOIN LATERAL (
         SELECT available_at FROM jobs
         WHERE state = 'queued' AND jobs.pool = pools.pool AND available_at <= now()
@@ -105,7 +105,7 @@ INVARIANTS: tuple[Invariant, ...] = (
         "A worker that has nothing to do is woken for work that waits.",
         "See whether workers and scheduler reach Redis; a restart of the workers looks for work at once.",
         """SELECT head.pool AS subject, extract(epoch FROM now() - head.available_at) AS seconds FROM head
-        WHERE head.available_at < now() - make_interval(secs => :idle_seconds)
+        WHERE head.since < now() - make_interval(secs => :idle_seconds)
             AND EXISTS (
                 SELECT FROM workers WHERE workers.pool = head.pool AND info ->> 'phase' = 'idle'
                     AND seen_at > now() - make_interval(secs => :lease_seconds)
@@ -123,7 +123,7 @@ INVARIANTS: tuple[Invariant, ...] = (
         "Where work waits, a worker is alive.",
         "Start a worker of this pool: celery -A worker.app worker -Q <pool> …, or safelight up.",
         """SELECT head.pool AS subject, extract(epoch FROM now() - head.available_at) AS seconds FROM head
-        WHERE head.available_at < now() - make_interval(secs => :idle_seconds)
+        WHERE head.since < now() - make_interval(secs => :idle_seconds)
             AND NOT EXISTS (
                 SELECT FROM workers WHERE workers.pool = head.pool
                     AND seen_at > now() - make_interval(secs => :lease_seconds))""",

@@ -22,10 +22,11 @@ def doctor(*, home: output.Home = output.DEFAULT_HOME, as_json: output.Json = Fa
     if as_json:
         output.print_json({"healthy": healthy, "checks": [asdict(check) for check in found]})
     else:
+        width = max(len(check.name) for check in found)
         for check in found:
             typer.secho(f"{check.level:<5}", fg=COLOURS[check.level], nl=False)
-            typer.echo(f" {check.name:<16} {check.detail}")
+            typer.echo(f" {check.name:<{width}} {check.detail}")
             if check.remedy:
-                typer.echo(f"{'':<23}→ {check.remedy}")
+                typer.echo(f"{'':<{width + 7}}→ {check.remedy}")
     if not healthy:
         raise typer.Exit(output.FAILED)

@@ -40,7 +40,12 @@ def fail(name: str, detail: str, remedy: str) -> Check:
 
 def attempt(name: str, check: Callable[[], Check], remedy: str) -> Check:
     """Run a check; whatever it raises is a failure of what it looked at."""
+    return attempt_all(name, lambda: [check()], remedy)[0]
+
+
+def attempt_all(name: str, checks: Callable[[], list[Check]], remedy: str) -> list[Check]:
+    """The same for one that finds several things."""
     try:
-        return check()
+        return checks()
     except Exception as error:  # noqa: BLE001  a doctor that stumbles over a patient has found something
-        return fail(name, f"{type(error).__name__}: {error}".splitlines()[0], remedy)
+        return [fail(name, f"{type(error).__name__}: {error}".splitlines()[0], remedy)]

@@ -1,4 +1,4 @@
-"""The part of ``doctor`` that asks what runs: database, Redis, S3, API, workers.
+"""The part of ``doctor`` that asks what runs: database, Redis, S3, API, workers; ``doctor_health`` asks the rows.
 
 With ``--external`` it asks the services that the environment names.
 """
@@ -11,9 +11,9 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from safelight.standalone import launch, seaweed, services
+from safelight.standalone import doctor_health, launch, seaweed, services
 from safelight.standalone import ports as port_choice
-from safelight.standalone.check import Check, attempt, fail, ok, warn
+from safelight.standalone.check import Check, attempt, attempt_all, fail, ok, warn
 from safelight.standalone.children import READY_PATH
 from safelight.standalone.layout import Layout
 from safelight.standalone.overview import Status
@@ -42,8 +42,10 @@ def examine(layout: Layout, status: Status) -> list[Check]:
         "s3": (lambda: _s3(environment), logs),
         "api": (lambda: _api(status), logs),
         "workers": (lambda: _workers(environment), logs),
+        "connections": (lambda: doctor_health.check_connections(environment, status), logs),
     }
-    return [attempt(name, check, remedy) for name, (check, remedy) in checks.items()]
+    found = [attempt(name, check, remedy) for name, (check, remedy) in checks.items()]
+    return found + attempt_all("invariants", lambda: doctor_health.check_invariants(environment), logs)
 
 
 def _environment(layout: Layout, status: Status) -> Mapping[str, str]:
@@ -149,7 +151,7 @@ def _s3(environment: Mapping[str, str]) -> Check:
 def _api(status: Status) -> Check:
     if not status.url:
         return warn("api", "this run has no API", UP)
-    with urllib.request.urlopen(f"{status.url}{READY_PATH}", timeout=10) as answer:  # noqa: S310  our own http address
+    with urllib.request.urlopen(f"{status.url}{READY_PATH}", timeout=10) as answer:  # noqa: S310  # our own  # nosec B310
         said = json.loads(answer.read() or b"{}")
     return ok("api", f"ready at {status.url}" + (f" ({said['version']})" if "version" in said else ""))
 
