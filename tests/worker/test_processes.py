@@ -296,7 +296,9 @@ def test_a_worker_cut_off_from_postgres_is_fenced_out(
     line.cut()
 
 
-@pytest.mark.parametrize("module", ["worker.app", "worker.sweeper", "worker.courier.__main__"])
+@pytest.mark.parametrize(
+    "module", ["worker.app", "worker.sweeper", "worker.courier.__main__", "worker.webhooks.__main__"]
+)
 def test_the_light_processes_import_no_torch(crew: Crew, module: str) -> None:
     process = crew.start("-c", f"import sys, {module}; sys.exit('torch' in sys.modules)")
     assert process.wait(30) == 0

@@ -1,4 +1,4 @@
-"""Real dispatchers under fire: killed and frozen at the worst moments. At least once, under one id; never a torn log."""
+"""Real dispatchers under fire: killed and frozen at the worst moments. At least once, under one id, with a whole log."""
 
 import json
 import random
@@ -103,7 +103,7 @@ def test_a_zombie_that_has_not_sent_does_not_send_any_more(crew: Crew, outbox: O
 def test_a_zombie_that_has_its_answer_cannot_write_it(
     crew: Crew, outbox: Outbox, tmp_path: Path, first: int, second: int
 ) -> None:
-    """Given a dispatcher frozen with an answer in hand, when another has made the next try, then only that one counts."""
+    """Given a dispatcher frozen with an answer in hand, when another has made the next try, only that counts."""
     target, endpoint = outbox.target(status(first), status(second))
     (delivery,) = outbox.send(endpoint)
     zombie = at_point(crew, tmp_path, "after_delivery", "stop")
