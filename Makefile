@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPILE := $(BIN)/python .ci/compile_lock.py --quiet --generate-hashes --no-header --strip-extras --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package pip
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format lint types contracts migrations bench lock clean
@@ -10,11 +13,17 @@ STAMP := $(VENV)/.installed
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-cuda.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Safelight needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@# A CPU build of torch in a folder of pip's find-links goes before the index' one: pip alone would not see to that.
+	@sed -n '/^torch==/,/[^\\]$$/p' requirements.lock > $(VENV)/torch.lock
+	@$(INSTALL) --no-index --require-hashes --no-deps -r $(VENV)/torch.lock 2>/dev/null || true
+	$(INSTALL) --require-hashes --no-deps -r requirements.lock
+	@# The index' build of torch takes CUDA from packages of their own; the CPU build takes none.
+	@if $(BIN)/python -c 'from importlib.metadata import requires; raise SystemExit("nvidia" not in str(requires("torch")))' \
+		&& [ "$$(uname)" = Linux ]; then $(INSTALL) --require-hashes --no-deps -r requirements-cuda.lock; fi
+	$(INSTALL) --no-build-isolation --no-deps -e .
 	@touch $@
 
 venv: $(STAMP) ## make .venv with the locked dependencies
@@ -31,9 +40,10 @@ check: format lint types contracts ## before each commit: format, lint, types, c
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format --quiet .
 
-lint: $(STAMP) ## ruff (ALL) and unused or missing dependencies
+lint: $(STAMP) ## ruff (ALL), bandit, and unused or missing dependencies
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive .
 	$(BIN)/deptry .
 
 types: $(STAMP) ## mypy, strict
@@ -48,11 +58,11 @@ migrations: $(STAMP) ## the migrations equal the metadata
 bench: $(STAMP) ## the measurements of docs/performance.md, each beside its baseline
 	$(BIN)/python -m bench
 
-lock: ## resolve the lock again (needs pip-tools in .venv)
-	$(BIN)/pip-compile --quiet --no-header --strip-extras --no-annotate --no-emit-index-url --no-emit-find-links \
-		--no-emit-trusted-host -c constraints.txt --extra worker --extra standalone --extra test \
-		-o requirements.lock pyproject.toml
-	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
+lock: ## resolve the locks again, with the hash of every file (needs pip-tools in .venv)
+	$(COMPILE) -c constraints.txt --extra worker --extra standalone --extra test -o requirements.lock pyproject.toml
+	sed -i -e '/^#/d; /^$$/d' -e 's/^\(torch==[0-9.]*\)+cpu/\1/' \
+		-e "s/^\(atheris==[0-9.]*\) /\1 ; sys_platform == 'linux' and python_version < '3.14' /" requirements.lock
+	PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= $(COMPILE) -c requirements.lock -o requirements-cuda.lock constraints.txt
 
 clean: ## remove what the tests and tools left
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

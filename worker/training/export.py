@@ -103,7 +103,7 @@ def main() -> None:
     arguments = parser.parse_args()
     latents, vae = Latents.load(arguments.latents), load_average(arguments.vae_run)
     fold_normalisation(vae, latents.mean, latents.std)
-    tokenizer = CLIPTokenizer.from_pretrained(arguments.text_to_image_run / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(arguments.text_to_image_run / "tokenizer")  # our folder  # nosec B615
     unet, text_encoder = load_averages(arguments.text_to_image_run, tokenizer)
     write(arguments.out, tokenizer, text_encoder, unet, vae)
 

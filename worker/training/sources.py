@@ -129,7 +129,7 @@ def unpack(archive: Path, folder: Path) -> None:
     partial.mkdir(parents=True)
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
-            wheel.extractall(partial)  # noqa: S202 - its sha256 is pinned
+            wheel.extractall(partial)  # noqa: S202  # its sha256 is pinned  # nosec B202
     else:
         with tarfile.open(archive) as tar:
             tar.extractall(partial, filter="data")

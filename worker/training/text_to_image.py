@@ -157,7 +157,9 @@ def noisy_times(count: int, total: int, bias: float, stream: torch.Generator) ->
 
 def kept_tokenizer(folder: Path) -> CLIPTokenizer:
     """The run's tokenizer: built once, then kept, since other ids would scramble what the text encoder has learnt."""
-    loaded: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder) if folder.is_dir() else build_tokenizer(folder)
+    if not folder.is_dir():
+        return build_tokenizer(folder)
+    loaded: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)  # a run's own folder  # nosec B615
     return loaded
 
 
