@@ -1,4 +1,4 @@
-"""Real dispatchers under fire: killed and frozen at the worst moments. At least once, under one id, with a whole log."""
+"""Real dispatchers killed and frozen at the worst moments: at least once, under one id, with a whole log."""
 
 import json
 import random
