@@ -12,6 +12,7 @@ from api.auth import install_auth
 from api.checkpoints.routes import room as checkpoints
 from api.clients.routes import room as clients
 from api.events.routes import room as events
+from api.headers import install_headers
 from api.health.routes import room as health
 from api.jobs.routes import room as jobs
 from api.keys.routes import room as keys
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0)
     # In the order in which a request meets them.
     install_access_log(app)
+    install_headers(app)
     install_auth(app)
     install_limits(app, settings)
     install_metrics(app)

@@ -94,8 +94,16 @@ def still_valid() -> bool:
 def _check() -> None:
     view = current_app.view_functions.get(request.endpoint or "")
     access = getattr(view, "access", Access.PUBLIC)
-    if access is Access.PUBLIC:
-        return
+    if access is not Access.PUBLIC:
+        require(access)
+
+
+def require(access: Access) -> None:
+    """Know whose request this is, and that it may do this.
+
+    Raises:
+        UnauthenticatedError, ForbiddenError, TooManyGuessesError: no good key, a wrong role, too many wrong keys.
+    """
     text = _bearer()
     if not text:
         raise UnauthenticatedError("Send your key as `Authorization: Bearer sl_...`.")

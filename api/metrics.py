@@ -1,43 +1,48 @@
-"""Prometheus metrics of the API process and of the queue. Labels are bounded: routes are templates, never paths."""
+"""Prometheus metrics of the API and of the queue; one scrape tells of all processes.
 
+Labels are bounded: routes are templates, never paths.
+"""
+
+import ipaddress
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
 
 import structlog
 from flask import Flask, Response, request
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.access_log import elapsed_seconds, route_template
+from api.auth import Access, require
 from api.fleet import live_workers
 from api.gauges import InvariantsCollector
 from api.services import Services, services_of
 from models.jobs.queries import queue_depths
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10, 30, 60)
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Not a setting: the library's own, written by `api.gunicorn_conf` before the library is loaded."""
+FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 KNOWN_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 log = structlog.stdlib.get_logger("safelight.api.metrics")
 
 
-class ServicesCollector(Collector):
-    """What is read when somebody asks: the queue, the workers, the streams, the tickets."""
+class QueueCollector(Collector):
+    """What is read from Postgres when somebody asks: the queue and the workers. The same in every process."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def collect(self) -> Iterator[Metric]:
-        """Gauges; those from Postgres are left out while it is away."""
+        """Gauges; left out while Postgres is away."""
         services = self._services
-        held = GaugeMetricFamily("safelight_api_held_threads", "Threads held by streams and waits.", labels=["kind"])
-        held.add_metric(["stream"], services.streams.taken)
-        held.add_metric(["wait"], services.waits.taken)
-        yield held
-        tickets = CounterMetricFamily("safelight_ticket_failures", "Wake-up tickets that Redis did not take.")
-        tickets.add_metric([], services.tickets.failures)
-        yield tickets
         try:
             with services.reader() as session:
                 depths = queue_depths(session)
@@ -54,29 +59,78 @@ class ServicesCollector(Collector):
         yield alive
 
 
+@dataclass(frozen=True)
+class ProcessMetrics:
+    """What a process counts itself. Several processes write files of one folder, and whoever is asked adds them up."""
+
+    registry: CollectorRegistry
+    requests: Counter
+    seconds: Histogram
+
+    @classmethod
+    def of(cls, services: Services) -> Self:
+        """Count from here on, and know how to tell."""
+        registry = CollectorRegistry()
+        folder = os.environ.get(FOLDER_VARIABLE)
+        own = None if folder else registry
+        if folder:
+            MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+        held = Gauge(
+            "safelight_api_held_threads",
+            "Threads held by streams and waits.",
+            ["kind"],
+            registry=own,
+            multiprocess_mode="livesum",
+        )
+        for kind, slots in (("stream", services.streams), ("wait", services.waits)):
+            slots.on_change = held.labels(kind).set
+            slots.on_change(slots.taken)
+        tickets = Counter("safelight_ticket_failures", "Wake-up tickets that Redis did not take.", registry=own)
+        services.tickets.on_failure = tickets.inc
+        return cls(
+            registry,
+            Counter("safelight_api_requests", "Requests answered.", ["method", "route", "status"], registry=own),
+            Histogram(
+                "safelight_api_request_seconds",
+                "Time to the response's first byte.",
+                ["route"],
+                buckets=BUCKETS,
+                registry=own,
+            ),
+        )
+
+
 def install_metrics(app: Flask) -> None:
     """Count every request, and serve `/metrics`."""
-    registry = CollectorRegistry()
-    requests = Counter("safelight_api_requests", "Requests answered.", ["method", "route", "status"], registry=registry)
-    seconds = Histogram(
-        "safelight_api_request_seconds",
-        "Time to the response's first byte.",
-        ["route"],
-        buckets=BUCKETS,
-        registry=registry,
-    )
-    registry.register(ServicesCollector(services_of(app)))
-    registry.register(InvariantsCollector(services_of(app).monitor))
+    services = services_of(app)
+    own = ProcessMetrics.of(services)
+    own.registry.register(QueueCollector(services))
+    own.registry.register(InvariantsCollector(services.monitor))
 
     def count(response: Response) -> Response:
         route = route_template()
         method = request.method if request.method in KNOWN_METHODS else "other"
-        requests.labels(method, route, str(response.status_code)).inc()
-        seconds.labels(route).observe(elapsed_seconds())
+        own.requests.labels(method, route, str(response.status_code)).inc()
+        own.seconds.labels(route).observe(elapsed_seconds())
         return response
 
     def metrics() -> Response:
-        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        if not services.settings.metrics_public and not _asks_itself():
+            require(Access.VIEW_ALL)
+        return Response(generate_latest(own.registry), content_type=CONTENT_TYPE_LATEST)
 
     app.after_request(count)
     app.add_url_rule("/metrics", view_func=metrics)
+
+
+def _asks_itself() -> bool:
+    """Whether the request comes straight from this machine: it needs no key, also while Postgres is away.
+
+    One that came through a proxy says so, and is not from here though the proxy may be.
+    """
+    if any(name in request.headers for name in FORWARDING_HEADERS):
+        return False
+    try:
+        return ipaddress.ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return False

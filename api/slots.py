@@ -1,6 +1,7 @@
 """Counted places: how many streams, waits or decodes may hold a thread at the same time."""
 
 import threading
+from collections.abc import Callable
 from typing import Self
 
 
@@ -31,6 +32,8 @@ class Slots:
     def __init__(self, capacity: int) -> None:
         self.capacity = max(1, capacity)
         self._taken = 0
+        self.on_change: Callable[[int], object] = lambda _taken: None
+        """Told the new number, in order; for gauges."""
         self._lock = threading.Lock()
 
     @property
@@ -44,9 +47,11 @@ class Slots:
             if self._taken >= self.capacity:
                 return None
             self._taken += 1
+            self.on_change(self._taken)
         return Slot(self)
 
     def give_back(self) -> None:
         """Called by the slot."""
         with self._lock:
             self._taken -= 1
+            self.on_change(self._taken)

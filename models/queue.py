@@ -6,6 +6,7 @@ Redis key set NX with a short life, cleared by the worker before it claims), no 
 
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -106,6 +107,7 @@ class TicketSender:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self.failures = 0
+        self.on_failure: Callable[[], object] = lambda: None
 
     def send(self, pool: Pool, job_id: UUID | None = None) -> None:
         """Ask for a ticket; returns at once. The thread starts with the first call, so that forks come before it."""
@@ -130,3 +132,4 @@ class TicketSender:
             send_ticket(app, connection, pool, job_id)
         except Exception:  # noqa: BLE001  # a ticket may be lost for any reason
             self.failures += 1
+            self.on_failure()

@@ -15,6 +15,8 @@ from models.settings import Settings
 
 _DELETE_AT_ONCE = 1000
 _CHUNK_BYTES = 1 << 20
+_PICTURES = frozenset({"image/png", "image/webp", "image/jpeg"})
+"""What a browser may show. Not SVG: it can carry script."""
 _NOT_FOUND = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
@@ -95,14 +97,20 @@ class Storage:
             raise _mapped(error) from error
 
     def presigned_get(self, key: str, *, media_type: str, filename: str) -> str:
-        """A URL that serves the object for a few minutes, as a picture and under a harmless name."""
+        """A URL that serves the object for a few minutes, by GET alone, as what we say it is and under our name for it.
+
+        S3 cannot send `nosniff`: a picture is shown, anything else is bytes to be saved, so that no browser runs it.
+        """
+        is_picture = media_type in _PICTURES
+        disposition = "inline" if is_picture else "attachment"
         url: str = self._presigner.generate_presigned_url(
             "get_object",
             Params={
                 "Bucket": self.bucket,
                 "Key": key,
-                "ResponseContentType": media_type,
-                "ResponseContentDisposition": f'inline; filename="{filename}"',
+                "ResponseContentType": media_type if is_picture else "application/octet-stream",
+                "ResponseContentDisposition": f'{disposition}; filename="{filename}"',
+                "ResponseCacheControl": "private, no-store",
             },
             ExpiresIn=self.presign_seconds,
         )
