@@ -4,7 +4,7 @@ The device's thread does nothing else: leases, progress, storing, publishing and
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,6 +43,8 @@ from worker.residency import Residency, Resident
 from worker.watchdog import Watchdog
 
 SETTLE_PAUSE_SECONDS = 0.5
+SUSPECT_PAUSE_SECONDS = 0.25
+"""How often a worker that still stores pictures looks whether something other than a suspect waits."""
 
 log = structlog.get_logger()
 
@@ -55,6 +57,11 @@ class Batch:
     started_at: float = 0.0
     load_seconds: float = 0.0
     ladder: list[str] = field(default_factory=list)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a worker was lost with it: then nothing else may be held beside it."""
+        return any(job.isolate for job in self.jobs.values())
 
     def measures(self, job_id: UUID, device: Device) -> dict[str, Any]:
         """What the attempt will remember of this run, as of now."""
@@ -147,27 +154,41 @@ class Runner:
             self.holds.forget(hold)
 
     def _next(self) -> Batch | None:
-        """What was claimed ahead, or what waits now."""
+        """What was claimed ahead, or what waits now. A suspect only when nothing else is held."""
         ahead, self._ahead = self._ahead, None
         batch = ahead.result() if ahead is not None else None
-        return batch or self._claim()
+        while batch is None and not self.drain.requested:
+            free = not self.holds.current()
+            batch = self._claim(suspects=free)
+            if batch is not None or free or not self._work_waits():
+                break
+            self.courier.flush(SUSPECT_PAUSE_SECONDS)
+        return batch
 
     def _claim_ahead(self) -> None:
         """Called while the last moments of a batch run: the device need not wait for the next claim."""
-        if self._ahead is None and not self.drain.requested:
-            self._ahead = self._claimer.submit(self._claim)
+        alone = self._running is not None and self._running.suspect
+        if self._ahead is None and not alone and not self.drain.requested:
+            self._ahead = self._claimer.submit(self._claim, suspects=False)
 
     def _give_back_ahead(self) -> None:
         """What was claimed ahead will not run here."""
         ahead, self._ahead = self._ahead, None
         with suppress(OperationalError):
             batch = ahead.result() if ahead is not None else None
-            for job in batch.jobs.values() if batch is not None else ():
-                self._settle(job.hold, partial(release_drained, hold=job.hold))
+            self._give_back(batch.jobs.values() if batch is not None else ())
 
-    def _claim(self) -> Batch | None:
-        since = self.holds.clock()
+    def _give_back(self, jobs: Iterable[ClaimedJob]) -> None:
+        """They were claimed, and will not run here."""
+        for job in jobs:
+            with suppress(OperationalError), self.sessions.begin() as session:
+                release_drained(session, job.hold)
+            self.holds.forget(job.hold)
+
+    def _claim(self, *, suspects: bool) -> Batch | None:
         with self.sessions.begin() as session:
+            session.connection()  # making one may take long, and no lease runs meanwhile
+            since = self.holds.clock()
             jobs = claim(
                 session,
                 pool=self.pool,
@@ -176,11 +197,16 @@ class Runner:
                 lease_seconds=self.settings.lease_seconds,
                 resident=self.residency.ids,
                 affinity_seconds=self.settings.affinity_seconds,
+                suspects=suspects,
             )
         if not jobs:
             return None
         reach("after_claim")
         self.holds.add([job.hold for job in jobs], since)
+        if self.holds.clock() - since > self.settings.lease_seconds / 2:
+            # The answer came so late that a heartbeat may not save the leases. Nothing ran yet: this is no crash.
+            self._give_back(jobs)
+            return None
         self.aside.do("after a claim", partial(self._after_claim, jobs[0]))
         return Batch({job.job_id: job for job in jobs})
 
@@ -188,10 +214,12 @@ class Runner:
         """Move the fair clock, and wake another worker while more waits."""
         with self.sessions.begin() as session:
             advance(session, self.pool, head.start_tag)
-        with self.sessions() as session:
-            more = work_waits(session, self.pool)
-        if more:
+        if self._work_waits():
             self.tickets.send(self.pool, head.job_id)
+
+    def _work_waits(self) -> bool:
+        with self.sessions() as session:
+            return work_waits(session, self.pool)
 
     def _items_of(self, batch: Batch) -> list[Item]:
         items = []

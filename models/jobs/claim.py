@@ -32,6 +32,8 @@ class ClaimedJob:
     start_tag: float
     crash_count: int
     error_count: int
+    isolate: bool
+    """A suspect: to be run by a process that holds nothing else."""
     queued_seconds: float
     """How long it waited for this claim since it became available."""
 
@@ -50,20 +52,24 @@ def claim(
     lease_seconds: float,
     resident: Sequence[UUID] = (),
     affinity_seconds: float = 0.0,
+    suspects: bool = True,
 ) -> list[ClaimedJob]:
     """Take the next batch for this pool, or nothing. All jobs of a batch share one batch key.
 
     A worker that names its `resident` checkpoints may pass over the head for work on one of them, in the same lane and
     at the same priority, until the head has waited `affinity_seconds`.
+
+    A process that holds other jobs takes no `suspects`: a head that has to be isolated is not passed over, nothing is
+    claimed until the process is free.
     """
     if resident and affinity_seconds > 0:
         preferred = _preference(session, pool, resident, affinity_seconds)
         if preferred is not None:
-            taken = _take(session, preferred, owner=owner, max_images=max_images, lease_seconds=lease_seconds)
+            taken = _take(session, preferred, owner, max_images, lease_seconds, suspects=suspects)
             if taken:
                 return taken
     head = select(Job.id).where(*claimable(), Job.pool == pool).order_by(*CLAIM_ORDER)
-    return _take(session, head, owner=owner, max_images=max_images, lease_seconds=lease_seconds)
+    return _take(session, head, owner, max_images, lease_seconds, suspects=suspects)
 
 
 def work_waits(session: Session, pool: Pool) -> bool:
@@ -98,10 +104,12 @@ def _preference(session: Session, pool: Pool, resident: Sequence[UUID], affinity
 
 
 def _take(
-    session: Session, candidates: Select[UUID], *, owner: str, max_images: int, lease_seconds: float
+    session: Session, candidates: Select[UUID], owner: str, max_images: int, lease_seconds: float, *, suspects: bool
 ) -> list[ClaimedJob]:
     head = (
-        candidates.add_columns(Job.batch_key, Job.images, or_(Job.isolate, Job.reproducible).label("alone"))
+        candidates.add_columns(
+            Job.batch_key, Job.images, Job.isolate, or_(Job.isolate, Job.reproducible).label("alone")
+        )
         .limit(1)
         .with_for_update(skip_locked=True)
         .cte("head")
@@ -124,7 +132,8 @@ def _take(
         .with_for_update(skip_locked=True)
         .cte("mates")
     )
-    chosen = union_all(select(head.c.id), select(mates.c.id)).subquery("chosen")
+    allowed = select(head.c.id) if suspects else select(head.c.id).where(~head.c.isolate)
+    chosen = union_all(allowed, select(mates.c.id)).subquery("chosen")
     rows = session.execute(
         update(Job)
         .where(Job.id == chosen.c.id, Job.state == text("'queued'"))
@@ -148,6 +157,7 @@ def _take(
             Job.priority,
             Job.crash_count,
             Job.error_count,
+            Job.isolate,
             func.extract("epoch", func.now() - Job.available_at).label("queued_seconds"),
         )
         .execution_options(synchronize_session=False)
@@ -171,6 +181,7 @@ def _take(
             start_tag=row.start_tag,
             crash_count=row.crash_count,
             error_count=row.error_count,
+            isolate=row.isolate,
             queued_seconds=float(row.queued_seconds),
         )
         for row in ordered

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, exists, func, select, text, update
+from sqlalchemy.orm import Session, aliased
 
 from models.artifacts import Artifact
 from models.base import seconds
@@ -36,11 +36,20 @@ class Reaped:
 def reap_lost(session: Session, max_crashes: int) -> Reaped:
     """Running → queued when the lease ran out; → failed at the crash cap; → canceled if that had been asked for.
 
-    A lost lease counts as a crash only when the job ran alone: in company any of its mates may have been the cause, so
-    all of them run alone next time and the guilty one shows itself.
+    A lost lease counts as a crash only when the job was alone, in its batch and in its worker: in company any of the
+    others may have been the cause, so all of them run alone next time and the guilty one shows itself.
     """
+    other = aliased(Job, name="other")
+    company = exists().where(other.state == text("'running'"), other.lease_owner == Job.lease_owner, other.id != Job.id)
     rows = session.execute(
-        select(Job.id, Job.client_id, Job.attempt, Job.crash_count, Job.cancel_requested, Attempt.batch_jobs)
+        select(
+            Job.id,
+            Job.client_id,
+            Job.attempt,
+            Job.crash_count,
+            Job.cancel_requested,
+            ((Attempt.batch_jobs == 1) & ~company).label("alone"),
+        )
         .join(Attempt, (Attempt.job_id == Job.id) & (Attempt.number == Job.attempt))
         .where(Job.state == text("'running'"), Job.lease_expires_at < func.now())
         .order_by(Job.client_id, Job.id)
@@ -49,20 +58,20 @@ def reap_lost(session: Session, max_crashes: int) -> Reaped:
     ).all()
     counts = {JobState.QUEUED: 0, JobState.FAILED: 0, JobState.CANCELED: 0}
     for row in rows:
-        crashes = row.crash_count + (1 if row.batch_jobs == 1 else 0)
+        crashes = row.crash_count + (1 if row.alone else 0)
         state = JobState.QUEUED
         if row.cancel_requested:
             state = JobState.CANCELED
         elif crashes >= max_crashes:
             state = JobState.FAILED
         counts[state] += 1
-        _end_lost(session, row.id, row.attempt, state, crashes)
+        _end_lost(session, row.id, row.attempt, state, crashes, alone=row.alone)
         if state is not JobState.QUEUED:
             give_back_quota(session, row.client_id)
     return Reaped(counts[JobState.QUEUED], counts[JobState.FAILED], counts[JobState.CANCELED])
 
 
-def _end_lost(session: Session, job_id: UUID, attempt: int, state: JobState, crashes: int) -> None:
+def _end_lost(session: Session, job_id: UUID, attempt: int, state: JobState, crashes: int, *, alone: bool) -> None:
     values: dict[str, Any] = {"state": state, "crash_count": crashes, "isolate": True, **NO_LEASE}
     data: dict[str, Any] = {"reason": "lease_lost"}
     if state is JobState.QUEUED:
@@ -74,7 +83,8 @@ def _end_lost(session: Session, job_id: UUID, attempt: int, state: JobState, cra
         values |= {"error_code": WORKER_LOST, "error_detail": detail}
         data = {"error_code": WORKER_LOST}
     session.execute(update(Job).where(Job.id == job_id).values(values).execution_options(synchronize_session=False))
-    end_attempt(session, job_id, attempt, AttemptOutcome.LOST, error_code="lease_lost")
+    measures = {"alone": alone}
+    end_attempt(session, job_id, attempt, AttemptOutcome.LOST, error_code="lease_lost", measures=measures)
     announce(session, [job_id], f"job.{state.value}", data)
 
 

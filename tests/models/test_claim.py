@@ -42,6 +42,18 @@ def test_reproducible_and_isolated_jobs_run_alone(seed: Seeder, sessions: Sessio
     assert all(len(batch) == 1 for batch in batches)
 
 
+def test_a_busy_worker_neither_takes_a_suspect_nor_passes_it_over(seed: Seeder, sessions: Sessions) -> None:
+    client, checkpoint = seed.client(), seed.checkpoint()
+    suspect, mate = seed.job(client, checkpoint), seed.job(client, checkpoint)
+    with sessions.begin() as session:
+        session.execute(update(Job).where(Job.id == suspect).values(isolate=True))
+    assert seed.claim(suspects=False) == []
+    (first,) = seed.claim()
+    assert (first.job_id, first.isolate) == (suspect, True)
+    (second,) = seed.claim(suspects=False)
+    assert (second.job_id, second.isolate) == (mate, False)
+
+
 def test_an_attempt_is_appended_and_the_token_grows(seed: Seeder, sessions: Sessions) -> None:
     job = seed.job(seed.client(), seed.checkpoint())
     (claimed,) = seed.claim(owner="w9")

@@ -187,6 +187,22 @@ def test_a_lost_lease_counts_as_a_crash_only_when_the_job_ran_alone(seed: Seeder
     assert seed.read(alone.job_id).error_code == "worker_lost"
 
 
+def test_a_lost_lease_is_no_crash_of_a_job_whose_worker_held_another(seed: Seeder, sessions: Sessions) -> None:
+    """Given two jobs that one worker took one after the other, when it is lost, then neither is blamed alone."""
+    client, checkpoint = seed.client(), seed.checkpoint()
+    stored, running, elsewhere = [
+        seed.job(client, checkpoint, params={"prompt": "a cat", "width": width}) for width in (32, 48, 64)
+    ]
+    for owner in ("w1", "w1", "w2"):
+        assert len(seed.claim(owner=owner)) == 1
+    for job in (stored, running, elsewhere):
+        expire_lease(sessions, job)
+    with sessions.begin() as session:
+        reap_lost(session, max_crashes=3)
+    assert [seed.read(job).crash_count for job in (stored, running, elsewhere)] == [0, 0, 1]
+    assert [seed.read(job).isolate for job in (stored, running, elsewhere)] == [True] * 3
+
+
 def test_a_fresh_lease_is_not_reaped(seed: Seeder, sessions: Sessions, claimed: ClaimedJob) -> None:
     with sessions.begin() as session:
         reaped = reap_lost(session, max_crashes=1)
