@@ -16,9 +16,9 @@ from models.session import Sessions
 from models.settings import Settings
 from models.states import Role
 from tests.api.conftest import Caller
-from tests.api.helpers import eventually, hear_of_a_sweeper
+from tests.api.helpers import eventually
 from tests.api.test_problems import assert_problem
-from tests.models.living import TIGHT, run, waits
+from tests.models.living import TIGHT, run, sweeper_alive, waits
 from tests.models.test_invariants import BY_HAND, lively
 from tests.seeding import Seeder
 
@@ -48,8 +48,6 @@ def app_settings(settings: Settings) -> Settings:
 
 def test_a_healthy_system_is_ready_and_every_check_is_shown(lively: Sessions, callers: dict[Role, Caller]) -> None:
     viewer = callers[Role.VIEWER]
-    hear_of_a_sweeper(lively)
-    run(lively, "UPDATE workers SET seen_at = now()")
     run(lively, "UPDATE jobs SET lease_expires_at = now() + interval '1 hour' WHERE state = 'running'")
     known = {invariant.name for invariant in INVARIANTS}
     assert violations(viewer) == dict.fromkeys(known, 0.0)
@@ -66,7 +64,6 @@ def test_a_broken_promise_is_named_everywhere_and_to_the_public_only_by_name(
     name: str, lively: Sessions, callers: dict[Role, Caller], app: Flask
 ) -> None:
     time.sleep(0.5)  # longer than the patience with a sweeper, by Postgres' own clock
-    hear_of_a_sweeper(lively)
     run(lively, BY_HAND[name])
     viewer = callers[Role.VIEWER]
     assert violations(viewer)[name] == 1
@@ -88,7 +85,7 @@ def test_a_warning_degrades_nothing(seed: Seeder, sessions: Sessions, callers: d
     callers[Role.CLIENT].submit()
     waits(sessions)
     time.sleep(0.5)
-    hear_of_a_sweeper(sessions)
+    sweeper_alive(sessions)
     ready = callers[Role.VIEWER].get("/v1/health/ready").json
     assert (ready["status"], ready["checks"]["no_worker"]) == ("ready", "warning")
     assert 'safelight_queue_oldest_seconds{pool="gpu"} 36' in callers[Role.VIEWER].get("/metrics").text

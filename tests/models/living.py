@@ -20,14 +20,20 @@ TIGHT = {"lease_seconds": 0.4, "sweep_seconds": 0.05}
 
 
 def sweeper_alive(sessions: Sessions, *, working_seconds: float = 3600, kind: DaemonKind = DaemonKind.SWEEPER) -> None:
+    """A daemon that has worked for so long, and says that it is alive all through the next hour."""
     with sessions.begin() as session:
         daemons.say_alive(session, name=kind, kind=kind, host="h", pid=1, working_seconds=working_seconds)
+        session.execute(
+            text("UPDATE daemons SET seen_at = now() + interval '1 hour' WHERE name = :name"), {"name": kind}
+        )
 
 
 def worker_alive(sessions: Sessions, pool: Pool = Pool.GPU, phase: str = "idle") -> None:
+    """A worker that was in this phase, and says so all through the next hour."""
     info = {"phase": phase}
     with sessions.begin() as session:
         say_alive(session, name=f"w-{pool}", pool=pool, host="h", pid=1, device="cpu", resident=[], info=info)
+        session.execute(text("UPDATE workers SET seen_at = now() + interval '1 hour'"))
 
 
 def run(sessions: Sessions, statement: str, **values: Any) -> None:
