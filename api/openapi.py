@@ -14,6 +14,7 @@ from flask_openapi3 import Info, OpenAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.links import add_links
 from api.problems import Problem
 from api.room import BEARER
 
@@ -80,6 +81,7 @@ def _finish(document: dict[str, Any]) -> None:
         components[name] = exact[name]
         missing |= _references(exact[name]) - set(components)
     document["components"]["schemas"] = dict(sorted(components.items()))
+    add_links(document)
 
 
 def _references(part: Any) -> set[str]:

@@ -87,3 +87,24 @@ def test_the_page_works_offline(app: Flask) -> None:
 def test_examples_are_accepted(caller: Caller, document: dict[str, Any]) -> None:
     example = document["components"]["schemas"]["JobRequest"]["examples"][0]
     assert caller.post("/v1/jobs", example).status_code == 202
+
+
+def test_links_lead_from_answers_to_parameters_that_are_there(document: dict[str, Any]) -> None:
+    operations = {
+        operation["operationId"]: operation for item in document["paths"].values() for operation in item.values()
+    }
+    links = [
+        (source, answer, link)
+        for source in operations.values()
+        for answer in source["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert links
+    for source, answer, link in links:
+        target = operations[link["operationId"]]
+        taken = {parameter["name"] for parameter in target["parameters"] if parameter["in"] == "path"}
+        assert set(link["parameters"]) <= taken, (source["operationId"], link)
+        for expression in link["parameters"].values():
+            first = expression.removeprefix("$response.body#/").split("/")[0]
+            schema = answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            assert first in document["components"]["schemas"][schema]["properties"], (source["operationId"], link)
