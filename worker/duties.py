@@ -23,6 +23,7 @@ from models.session import Sessions
 from models.settings import Settings
 from models.states import Pool
 from models.storage import Storage
+from models.webhooks.log import forget_old
 from models.workers import forget_dead
 
 GARBAGE_AGE = timedelta(days=1)
@@ -115,6 +116,11 @@ def forget_keys(sweep: Sweep) -> int:
     """Idempotency keys after a day."""
     with sweep.sessions.begin() as session:
         return forget_idempotency_keys(session, sweep.settings.idempotency_hours)
+
+
+def forget_webhooks(sweep: Sweep) -> int:
+    """What was told of jobs, and how that went, after its retention."""
+    return _until_none_left(sweep, lambda session: forget_old(session, sweep.settings.webhook_retention_days))
 
 
 def forget_workers(sweep: Sweep) -> int:

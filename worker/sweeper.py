@@ -61,6 +61,7 @@ DUTIES: tuple[Duty, ...] = (
     Duty("delete_uploads", duties.delete_uploads, MINUTE, aside=True),
     Duty("forget_keys", duties.forget_keys, MINUTE),
     Duty("watch", duties.watch, MINUTE, aside=True),
+    Duty("forget_webhooks", duties.forget_webhooks, MINUTE),
     Duty("forget_workers", duties.forget_workers, HOUR),
     Duty("collect_garbage", duties.collect_garbage, HOUR, aside=True),
 )

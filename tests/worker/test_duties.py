@@ -159,6 +159,19 @@ def test_a_failing_duty_stops_no_other_and_each_has_its_period(sweep: Sweep) -> 
     assert done == ["often", "rare", "often", "often", "rare"]
 
 
+def test_forget_webhooks_clears_the_log_beyond_one_page(
+    sweep: Sweep, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.webhooks.log.BATCH_ROWS", 2)
+    add = "INSERT INTO webhook_messages (id, kind, payload) SELECT uuidv7(:age), :kind, '{}' FROM generate_series(1, 5)"
+    with sessions.begin() as session:
+        for kind, days in (("old", -31), ("young", -29)):
+            session.execute(text(add), {"kind": kind, "age": timedelta(days=days)})
+    assert duties.forget_webhooks(sweep) == 5
+    with sessions() as session:
+        assert session.scalars(text("SELECT kind FROM webhook_messages")).all() == ["young"] * 5
+
+
 def test_leases_are_not_reaped_until_postgres_was_there_for_one(sweep: Sweep) -> None:
     done: list[float] = []
     clock = Clock()
