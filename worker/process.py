@@ -74,6 +74,7 @@ class WorkerProcess:
             tickets=TicketSender(settings),
             aside=Aside(),
         )
+        self._ready_file = settings.ready_file
         self.heartbeat = Heartbeat(self._beat_engine, self.runner.holds, self._say_alive)
         self.runner.watchdog.end = self._end_hung
 
@@ -149,6 +150,16 @@ class WorkerProcess:
             resident=runner.residency.names,
             info=info,
         )
+        self._say_ready()
+
+    def _say_ready(self) -> None:
+        """For whoever started this process: from here on others know that it is alive."""
+        file, self._ready_file = self._ready_file, None
+        try:
+            if file is not None:
+                file.touch()
+        except OSError as error:
+            log.warning("the ready file cannot be made", error=error.strerror)
 
     def _rehearse(self) -> None:
         """Compile the claim and import the families in use, so that the first job waits for neither."""

@@ -18,6 +18,8 @@ EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104  addresses that ca
 API_DRAIN_SECONDS = 20.0
 # Longer than SAFELIGHT_DRAIN_SECONDS plus Celery's own soft shutdown.
 WORKER_DRAIN_SECONDS = 45.0
+# torch from a cold disk, several workers at once.
+WORKER_READY_SECONDS = 180.0
 # Longer than SAFELIGHT_WEBHOOK_TIMEOUT_SECONDS: what is on its way ends.
 WEBHOOKS_DRAIN_SECONDS = 20.0
 
@@ -68,8 +70,8 @@ def table(layout: Layout, application: Application) -> tuple[ProcessSpec, ...]:
             stop_rank=API_RANK,
             ports={"api": application.port},
         ),
-        *(_worker("gpu", number, application.gpu_workers) for number in range(1, application.gpu_workers + 1)),
-        *(_worker("cpu", number, application.cpu_workers) for number in range(1, application.cpu_workers + 1)),
+        *(_worker(layout, "gpu", number, application.gpu_workers) for number in range(1, application.gpu_workers + 1)),
+        *(_worker(layout, "cpu", number, application.cpu_workers) for number in range(1, application.cpu_workers + 1)),
         ProcessSpec("scheduler", python("worker.sweeper"), needs=("migrate", "valkey"), stop_rank=SCHEDULER_RANK),
         ProcessSpec(
             "webhooks",
@@ -81,15 +83,21 @@ def table(layout: Layout, application: Application) -> tuple[ProcessSpec, ...]:
     )
 
 
-def _worker(queue: str, number: int, count: int) -> ProcessSpec:
+def _worker(layout: Layout, queue: str, number: int, count: int) -> ProcessSpec:
     argv = ("celery", "-q", "-A", "worker.app", "worker", "--pool", "prefork", "--concurrency", "1", "-Q", queue)
     # Workers do not need to know one another; looking for each other costs a second at every start.
     quiet = ("--without-mingle", "--without-gossip")
+    name = f"{queue}-{number}"
+    # A file and not a question to Postgres: rows of a run that was killed would answer for this one.
+    ready = layout.run / f"{name}.ready"
     return ProcessSpec(
-        f"{queue}-{number}",
-        python(*argv, "-n", f"{queue}-{number}@%h", *quiet),
+        name,
+        python(*argv, "-n", f"{name}@%h", *quiet),
         needs=("migrate", "valkey"),
-        environment=_device(number, count) if queue == "gpu" else {},
+        environment={"SAFELIGHT_READY_FILE": str(ready), **(_device(number, count) if queue == "gpu" else {})},
+        prepare=lambda: ready.unlink(missing_ok=True),
+        probe=ready.exists,
+        ready_seconds=WORKER_READY_SECONDS,
         hurry_signal=signal.SIGQUIT,
         drain_seconds=WORKER_DRAIN_SECONDS,
         stop_rank=WORKER_RANK,

@@ -34,6 +34,7 @@ class Managed:
         self.pid: int | None = None
         self.created: float | None = None
         self.started_at: float | None = None
+        self.ready_at: float | None = None
         self.restarts = 0
         self.exit_code: int | None = None
         self.ready = asyncio.Event()
@@ -41,6 +42,7 @@ class Managed:
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
+        self._late = False
 
     def _move(self, phase: Phase) -> None:
         self.phase = phase
@@ -81,7 +83,7 @@ class Managed:
         if self._stopping.is_set():
             return
         self._process = process = await processes.spawn(self.spec, shared, self._home)
-        self.pid, self.started_at, self.exit_code = process.pid, time.time(), None
+        self.pid, self.started_at, self.ready_at, self.exit_code = process.pid, time.time(), None, None
         self.created = _creation(process.pid)
         self._changed()
         if self._stopping.is_set():  # asked to stop while it was being started
@@ -109,11 +111,13 @@ class Managed:
         deadline = time.monotonic() + self.spec.ready_seconds
         while process.returncode is None and not self._stopping.is_set():
             if self.spec.kind is not Kind.TASK and await self._answers():
-                self.journal.note("INFO", f"ready after {time.time() - (self.started_at or 0.0):.1f} s")
+                self.ready_at = time.time()
+                self.journal.note("INFO", f"ready after {self.ready_at - (self.started_at or 0.0):.1f} s")
                 self._move(Phase.READY)
                 self.ready.set()
                 return
             if time.monotonic() > deadline:
+                self._late = True
                 self.journal.note("ERROR", f"not ready after {self.spec.ready_seconds:g} s")
                 processes.end_group(process.pid, signal.SIGKILL)
                 return
@@ -143,7 +147,9 @@ class Managed:
 
     def _failure(self) -> StandaloneError:
         lines = "\n".join(f"  | {text}" for text in self.journal.tail)
-        message = f"{self.spec.name} ended with {self._ending()} before it was ready\n{lines}".rstrip()
+        late = f"was not ready after {self.spec.ready_seconds:g} s, and was ended"
+        ending = late if self._late else f"ended with {self._ending()} before it was ready"
+        message = f"{self.spec.name} {ending}\n{lines}".rstrip()
         return StartFailedError(
             message, remedy=f"see {self._home / 'logs' / self.spec.name}.log, then safelight doctor"
         )

@@ -28,6 +28,7 @@ class ProcessState:
     pid: int | None = None
     created: float | None = None
     started_at: float | None = None
+    ready_at: float | None = None
     restarts: int = 0
     exit_code: int | None = None
     ports: dict[str, int] = field(default_factory=dict)

@@ -139,6 +139,7 @@ class Supervisor:
                 pid=managed.pid,
                 created=managed.created,
                 started_at=managed.started_at,
+                ready_at=managed.ready_at,
                 restarts=managed.restarts,
                 exit_code=managed.exit_code,
                 ports=dict(managed.spec.ports),

@@ -32,7 +32,7 @@ def note(journal: Path, text: str) -> None:
 
 
 def child(name: str, journal: Path, behaviour: str) -> int:
-    """Behave as told: run, task, serve, crash (a moment after each start), fail (at once), stubborn, clinging."""
+    """Behave as told: run, task, serve, crash (a moment after each start), fail (at once), stubborn, clinging, mute."""
     note(journal, f"{name} started {os.getpid()}")
     if behaviour == "task":
         return 0
@@ -51,7 +51,8 @@ def child(name: str, journal: Path, behaviour: str) -> int:
     if behaviour == "clinging":  # gives its death signal away, as a program that changes its user does
         ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    say(READY_TEXT)
+    if behaviour != "mute":
+        say(READY_TEXT)
     if behaviour == "serve":
         threading.Thread(target=serve, daemon=True).start()
     if behaviour == "crash":
@@ -103,6 +104,7 @@ def table(journal: Path, behaviours: dict[str, str]) -> launch.Table:
                 "run",
                 needs=("bootstrap",),
                 ready_text=READY_TEXT,
+                ready_seconds=1.5 if behaviours.get("gpu-1") == "mute" else 60.0,
                 stop_rank=WORKER_RANK,
                 hurry_signal=signal.SIGQUIT,
             ),

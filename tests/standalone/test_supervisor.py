@@ -85,6 +85,15 @@ def test_a_child_that_cannot_start_ends_everything_and_says_why(up: Start, home:
     assert "frobnicator" in (status.error or "")
 
 
+def test_a_worker_that_does_not_become_ready_ends_everything_and_says_so(up: Start, home: Path) -> None:
+    running = up(behave=json.dumps({"gpu-1": "mute"}))
+    said = running.rest()
+    assert running.process.returncode == 1
+    assert "gpu-1 was not ready after 1.5 s, and was ended" in said
+    assert "logs/gpu-1.log" in said
+    assert left_behind(home) == []
+
+
 def test_a_second_signal_hurries(up: Start) -> None:
     running = up(behave=json.dumps({"gpu-1": "stubborn"}))
     running.url()

@@ -37,7 +37,11 @@ def test_up_doctor_status_down_and_up_again(home: Path) -> None:
     assert {process["name"]: process["restarts"] for process in status["processes"]} == dict.fromkeys(
         ("postgres", "valkey", "seaweed", "migrate", "bootstrap", "api", "gpu-1", "cpu-1", "scheduler", "webhooks"), 0
     )
+    # Ready means that jobs can run: each pool's worker has said that it is alive.
     doctor = safelight("doctor", "--json", *where)
+    found = {check["name"]: check for check in json.loads(doctor.stdout)["checks"]}
+    assert (found["workers"]["detail"], found["invariants"]["level"]) == ("1 cpu, 1 gpu", "ok")
+    assert found["connections"]["level"] == "ok"
     assert [check for check in json.loads(doctor.stdout)["checks"] if check["level"] == "fail"] == []
 
     again = safelight("up", "--detach", *where)
