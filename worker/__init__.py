@@ -2,5 +2,5 @@
 
 A ticket wakes `tasks`, which lets `runner` claim batches until none waits. `residency` keeps checkpoints loaded,
 `lease` keeps the holds alive, `courier` encodes, uploads and publishes in a process of its own, `sweeper` finds what
-was lost.
+was lost, `webhooks` tells clients of it.
 """

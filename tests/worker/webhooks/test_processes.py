@@ -25,6 +25,7 @@ from tests.worker.conftest import Crew, until
 from tests.worker.webhooks.conftest import Outbox
 from tests.worker.webhooks.target import hang, status, target
 
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 DELIVERED = DeliveryState.DELIVERED
 SHORT = {
     "SAFELIGHT_WEBHOOK_ALLOW_PRIVATE": "true",
@@ -183,6 +184,19 @@ def publish_all(seed: Seeder, sessions: Sessions, limit: int) -> None:
         output = Output(0, f"results/{one.job_id}/a1/0-x.png", "x", "image/png", 1, 1, 1, 1)
         with sessions.begin() as session:
             publish(session, one.hold, [output], {})
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed (Debian: apt-get install libfaketime)")
+@pytest.mark.parametrize("offset", ["+2h", "-2h"])
+def test_a_machine_whose_clock_is_wrong_signs_with_the_right_time(crew: Crew, outbox: Outbox, offset: str) -> None:
+    """Given a dispatcher two hours off, when it sends, then receivers, who allow five minutes, accept it."""
+    target, endpoint = outbox.target(status(500), status(200))
+    (delivery,) = outbox.send(endpoint)
+    dispatcher(crew, LD_PRELOAD=str(FAKETIME), FAKETIME=offset, FAKETIME_DONT_FAKE_MONOTONIC="1")
+    until(lambda: outbox.states([delivery]) == [DELIVERED])
+    for got in target.received:
+        Webhook(outbox.secrets[endpoint]).verify(got.body, got.plain_headers)
+    assert outbox.log(delivery) == [(1, 500, "status"), (2, 200, None)]
 
 
 @pytest.mark.slow
