@@ -4,7 +4,7 @@ The device's thread does nothing else: leases, progress, storing, publishing and
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -176,14 +176,8 @@ class Runner:
         ahead, self._ahead = self._ahead, None
         with suppress(OperationalError):
             batch = ahead.result() if ahead is not None else None
-            self._give_back(batch.jobs.values() if batch is not None else ())
-
-    def _give_back(self, jobs: Iterable[ClaimedJob]) -> None:
-        """They were claimed, and will not run here."""
-        for job in jobs:
-            with suppress(OperationalError), self.sessions.begin() as session:
-                release_drained(session, job.hold)
-            self.holds.forget(job.hold)
+            for job in batch.jobs.values() if batch is not None else ():
+                self._settle(job.hold, partial(release_drained, hold=job.hold))
 
     def _claim(self, *, suspects: bool) -> Batch | None:
         with self.sessions.begin() as session:
@@ -202,11 +196,13 @@ class Runner:
         if not jobs:
             return None
         reach("after_claim")
-        self.holds.add([job.hold for job in jobs], since)
         if self.holds.clock() - since > self.settings.lease_seconds / 2:
-            # The answer came so late that a heartbeat may not save the leases. Nothing ran yet: this is no crash.
-            self._give_back(jobs)
+            # So late that a heartbeat may not save the leases. Nothing ran yet: they need not run out as a crash.
+            with suppress(OperationalError), self.sessions.begin() as session:
+                for job in jobs:
+                    release_drained(session, job.hold)
             return None
+        self.holds.add([job.hold for job in jobs], since)
         self.aside.do("after a claim", partial(self._after_claim, jobs[0]))
         return Batch({job.job_id: job for job in jobs})
 
