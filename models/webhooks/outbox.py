@@ -20,7 +20,7 @@ MOMENT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
 """ISO 8601, for to_char."""
 
 # An endpoint that is being deleted is passed over (it was disabled before that): a publish never waits for a webhook.
-# Both ways to be wanted have an index of their own: uq_webhook_endpoints__all_url and the primary key.
+# Both ways to be wanted have an index of their own: uq_webhook_endpoints__all_url and ix_webhook_endpoints__client.
 _ENQUEUE = text("""
 WITH job AS (
     SELECT id, client_id, webhook_endpoint_id, webhook_events FROM jobs WHERE id = ANY (:job_ids)
