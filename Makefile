@@ -8,7 +8,7 @@ COMPILE := $(BIN)/python .ci/compile_lock.py --quiet --generate-hashes --no-head
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types contracts migrations bench lock clean
+.PHONY: help demo test check format lint types contracts migrations bench soak lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ contracts: $(STAMP) ## who may import whom
 
 migrations: $(STAMP) ## the migrations equal the metadata
 	$(BIN)/python -m pytest -q tests/migrations
+
+soak: $(STAMP) ## SEED=1 JOBS=2000: jobs under kills and outages for about six minutes, and their books
+	$(BIN)/python -m tests.faults.soak --seed $(or $(SEED),1) --jobs $(or $(JOBS),2000)
 
 bench: $(STAMP) ## the measurements of docs/performance.md, each beside its baseline
 	$(BIN)/python -m bench

@@ -165,7 +165,10 @@ def _check_attempts(books: Books, job: Job) -> None:
     wanted = [job.attempt] if job.state is JobState.SUCCEEDED else []
     if won != wanted:
         books.no("published once", job.id, f"{job.state} at attempt {job.attempt}, succeeded attempts {won}")
-    lone = sum(attempt.outcome is AttemptOutcome.LOST and attempt.batch_jobs == 1 for attempt in attempts)
+    lost = [attempt for attempt in attempts if attempt.outcome is AttemptOutcome.LOST]
+    lone = sum(bool(attempt.measures["alone"]) for attempt in lost)
+    if any(attempt.measures["alone"] and attempt.batch_jobs != 1 for attempt in lost):
+        books.no("only lone crashes count", job.id, "one of a batch was counted")
     if lone != job.crash_count:
         books.no("only lone crashes count", job.id, f"{lone} lone lost attempts, {job.crash_count} counted")
 
