@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         ge=0,
         description="How long a worker keeps its pictures while S3 or Postgres is away; then the job is retried.",
     )
+    store_grace_seconds: float = Field(
+        120,
+        gt=0,
+        description="A courier that is busy with one job for longer than this beyond that hangs: it is killed.",
+    )
     max_batch_images: int = Field(8, ge=1, description="Images in one micro-batch.")
     run_timeout_seconds: float = Field(
         1800, ge=0, description="A batch that runs longer is ended, with its process if it hangs; 0 = never."
@@ -96,9 +101,6 @@ class Settings(BaseSettings):
         3600,
         ge=0,
         description="A checkpoint that loads longer (its download too) ends its jobs and process; 0 = never.",
-    )
-    store_timeout_seconds: float = Field(
-        300, gt=0, description="A courier that works longer on one job's pictures hangs: it is killed, another starts."
     )
 
     # devices

@@ -100,9 +100,13 @@ class Runner:
     _running: Batch | None = None
 
     def __post_init__(self) -> None:
-        self.courier = CourierClient(self.received, max_images=4 * self.settings.max_batch_images)
+        self.courier = CourierClient(
+            self.received,
+            max_images=4 * self.settings.max_batch_images,
+            parcel_seconds=self.settings.store_budget_seconds + self.settings.store_grace_seconds,
+        )
         self.holds.on_stop = lambda hold, stop: self.courier.drop(hold) if stop in UNWANTED else None
-        self.watchdog = Watchdog(self.settings.run_timeout_seconds, self.holds)
+        self.watchdog = Watchdog(self.settings.run_timeout_seconds, self.holds, self.settings.load_timeout_seconds)
 
     def run_until_empty(self) -> int:
         """Claim and run batches until nothing waits or the worker drains. Returns how many jobs it took."""
@@ -125,9 +129,11 @@ class Runner:
         try:
             self.phase = "loading"
             self._say(batch, "loading")
-            resident = self.residency.get(first.checkpoint_id)
+            self._running = batch
+            with self.watchdog.loading([job.hold for job in batch.jobs.values()]):
+                resident = self.residency.get(first.checkpoint_id)
             batch.load_seconds = time.monotonic() - batch.started_at
-            self.phase, self._running = "running", batch
+            self.phase = "running"
             reach("before_run")
             self._run(batch, resident, self._items_of(batch))
         except DBAPIError as error:
@@ -308,6 +314,10 @@ class Runner:
                 self._fail(batch, hold, error)
 
     def _timed_out(self) -> RunTimedOutError:
+        if self.phase == "loading":
+            return RunTimedOutError(
+                f"The checkpoint took longer than {self.settings.load_timeout_seconds:g} s to load."
+            )
         return RunTimedOutError(f"The batch ran longer than {self.settings.run_timeout_seconds:g} s.")
 
     def _settle(self, hold: Hold, verb: Callable[[Session], object]) -> None:

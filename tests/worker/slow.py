@@ -3,7 +3,7 @@
 `a cat` is as fast as can be, `step 0.05` sleeps that long in every step, `oom 2` has no memory for more items, `oom
 slim 1` nor for one until slimmed once, `hog` asks for more memory than there is, `invalid` can never succeed, `raise`
 raises an ordinary exception, `missing` makes no picture, `kill` ends the process as a crash does, `hang` never comes
-back, `unlike` makes other pictures in each process.
+back, `unlike` makes other pictures in each process. A checkpoint of the name `hangs` is never loaded.
 
 With `SLOW_TRACE=<file>` every process says there which jobs it runs and each step that it makes of them.
 """
@@ -41,6 +41,8 @@ class Slow(Pipeline):
     def setup(cls, files: CheckpointFiles, device: Device) -> Self:
         assert device.kind == "cpu"
         cls.setups.append(files.name)
+        if files.name == "hangs":
+            time.sleep(3600)
         return cls(sum(path.stat().st_size for path in files.folder.glob("*.safetensors")))
 
     @property

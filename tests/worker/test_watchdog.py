@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from models.checkpoints import scan_folder
 from models.jobs import CheckpointCard, Hold
 from models.session import Sessions
 from models.states import AttemptOutcome, JobState
 from tests.seeding import Seeder
 from tests.worker.conftest import Crew, until
+from tests.worker.slow import write_checkpoint
 from tests.worker.test_processes import attempts_of, child_of
 from worker.holds import Holds, Stop
 from worker.pipelines.base import Picture
@@ -54,6 +57,50 @@ def test_a_pipeline_that_hangs_is_ended_with_its_process(
     crew.ticket()
     assert crew.finish(good) == [JobState.SUCCEEDED]
     assert attempts_of(sessions, job)[0].outcome is AttemptOutcome.FAILED
+
+
+def test_a_checkpoint_that_never_loads_is_ended_with_its_process(
+    crew: Crew, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard, tmp_path: Path
+) -> None:
+    """Given a setup that hangs, then its job fails long before its lease, and a fresh child serves the others."""
+    folder = write_checkpoint(tmp_path / "hangs")
+    hangs = seed.checkpoint("hangs", family="slow", location=str(folder), manifest=scan_folder(folder))
+    worker = crew.worker(**{**HURRIED, "SAFELIGHT_LOAD_TIMEOUT_SECONDS": "1"})
+    hung = child_of(worker)
+    job = seed.job(seed.client(), hangs)
+    crew.ticket()
+
+    assert crew.finish(job) == [JobState.FAILED]
+    found = seed.read(job)
+    assert (found.error_code, found.error_count, found.crash_count) == ("timed_out", 1, 0)
+    assert "load" in (found.error_detail or "")
+    hung.wait(15)
+    until(lambda: crew.names() and hung.pid != child_of(worker).pid, what="the fresh child")
+    good = seed.job(seed.client(), slow_checkpoint)
+    crew.ticket()
+    assert crew.finish(good) == [JobState.SUCCEEDED]
+
+
+def test_loading_may_take_longer_than_running() -> None:
+    """Given a limit for runs only, then a slow load is left alone; and it has one of its own."""
+    holds, ended = Holds(60), []
+    hold = Hold(uuid4(), 1, "w")
+    holds.add([hold], time.monotonic())
+    patient = Watchdog(0.1, holds)
+    patient.end = ended.append
+    patient.start()
+    with patient.loading([hold]):
+        time.sleep(0.6)
+    patient.stop()
+    assert (ended, holds.stop_of(hold)) == ([], None)
+    strict = Watchdog(0, holds, load_seconds=0.1)
+    strict.end = ended.append
+    strict.start()
+    with strict.loading([hold]):
+        until(lambda: ended, what="the end of the process")
+    strict.stop()
+    assert ended[0] == [hold]
+    assert holds.stop_of(hold) is None  # it would not have heeded
 
 
 def test_a_pipeline_that_keeps_the_gil_cannot_keep_the_process(crew: Crew) -> None:

@@ -19,11 +19,10 @@ from models.jobs import Hold
 from models.log import configure_logging
 from models.session import make_engine, make_sessions
 from models.settings import get_settings
-from worker.courier.frames import Drop, Parcel, Receipt, read_frame, write_receipt
+from worker.courier.frames import PARCELS_AT_ONCE, Drop, Parcel, Receipt, read_frame, write_receipt
 from worker.courier.put import make_put
 from worker.courier.service import Service, warm_up
 
-PARCELS_AT_ONCE = 4
 ORPHAN_SECONDS = 10.0
 """What an orphan may still spend on the parcels it has."""
 

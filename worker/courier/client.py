@@ -1,4 +1,4 @@
-"""The worker's end of the courier: hand over, remember until the receipt comes, start it again when it dies."""
+"""The worker's end of the courier: hand over, remember until the receipt comes, start it again if it dies or hangs."""
 
 import fcntl
 import subprocess
@@ -15,10 +15,11 @@ from typing import cast
 import structlog
 
 from models.jobs import Hold
-from worker.courier.frames import Delivery, Drop, Parcel, Receipt, read_receipt, write_frame
+from worker.courier.frames import PARCELS_AT_ONCE, Delivery, Drop, Parcel, Receipt, read_receipt, write_frame
 
 MAX_TRIES = 3
 """A parcel during which the courier died this often is what kills it."""
+WATCH_SECONDS = 0.5
 RESTART_SECONDS = 0.2
 EXIT_SECONDS = 5.0
 PIPE_BYTES = 1 << 20
@@ -34,6 +35,8 @@ class _Waiting:
     parcel: Parcel
     pixels: tuple[memoryview, ...]
     tries: int = 0
+    busy_seconds: float = 0.0
+    """How long the courier has worked on it, in this try."""
 
     @property
     def images(self) -> int:
@@ -51,6 +54,8 @@ class CourierClient:
     max_images: int
     """Back-pressure: `hand_over` waits while more than this are on their way."""
     argv: tuple[str, ...] = (sys.executable, "-m", "worker.courier")
+    parcel_seconds: float = 240.0
+    """A courier that works longer than this on one parcel hangs."""
     _waiting: dict[Hold, _Waiting] = field(default_factory=dict)
     _outbox: deque[Parcel | Drop] = field(default_factory=deque)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -58,9 +63,10 @@ class CourierClient:
     _closing: bool = False
 
     def start(self) -> None:
-        """Start the process and the two threads."""
+        """Start the process and the three threads."""
         threading.Thread(target=self._write_for_ever, name="courier-out", daemon=True).start()
         threading.Thread(target=self._keep_running, name="courier-in", daemon=True).start()
+        threading.Thread(target=self._watch, name="courier-watch", daemon=True).start()
 
     def hand_over(self, parcel: Parcel, pixels: tuple[memoryview, ...], give_up: Callable[[], bool]) -> bool:
         """Queue a parcel; waits while too many images are on their way. False when `give_up` said so meanwhile."""
@@ -148,6 +154,7 @@ class CourierClient:
             self._process = process
             self._outbox.clear()
             for hold, entry in self._waiting.items():
+                entry.busy_seconds = 0.0
                 if entry.tries >= MAX_TRIES:
                     killers.append(hold)
                 else:
@@ -155,6 +162,32 @@ class CourierClient:
             self._changed.notify_all()
         for hold in killers:
             self._settle(Receipt(hold, Delivery.CRASHED))
+
+    def _watch(self) -> None:
+        """Kill a courier that lives and does not come to an end with a parcel: its heirs start afresh."""
+        before = time.monotonic()
+        while not self._closing:
+            time.sleep(WATCH_SECONDS)
+            now = time.monotonic()
+            # Not more than was slept: while this machine or process was stopped, so was the courier.
+            self._look(min(now - before, 2 * WATCH_SECONDS))
+            before = now
+
+    def _look(self, seconds: float) -> None:
+        with self._changed:
+            sent = [entry for entry in self._waiting.values() if entry.tries]
+            at_work, behind = sent[:PARCELS_AT_ONCE], sent[PARCELS_AT_ONCE:]
+            for entry in at_work:
+                entry.busy_seconds += seconds
+            hung = [entry for entry in at_work if entry.busy_seconds > self.parcel_seconds]
+            if not hung or self._process is None:
+                return
+            for entry in (entry for entry in [*at_work, *behind] if entry not in hung):
+                entry.tries -= 1  # not its fault
+            for entry in sent:
+                entry.busy_seconds = 0.0
+            log.error("the courier hangs and is killed", jobs=[str(entry.parcel.hold.job_id) for entry in hung])
+            self._process.kill()
 
     def _settle(self, receipt: Receipt) -> None:
         with self._changed:

@@ -16,6 +16,8 @@ from models.jobs import Hold
 from models.params import OutputFormat
 
 LENGTHS = struct.Struct("!IQ")
+PARCELS_AT_ONCE = 4
+"""A courier works on so many, in the order in which they came."""
 
 
 @dataclass(frozen=True)
