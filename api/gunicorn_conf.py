@@ -31,7 +31,8 @@ accesslog = None
 control_socket_disable = True
 """It would lie in the home folder, one for all servers of a user."""
 errorlog = "-"
-loglevel = _settings.log_level.lower()
+loglevel = "info" if _settings.log_level.upper() == "DEBUG" else _settings.log_level.lower()
+"""Its debug lines hold addresses as they were sent, and somebody puts a key into one some day."""
 proc_name = "safelight-api"
 
 

@@ -25,6 +25,7 @@ log = structlog.get_logger()
 def as_run_error(error: Exception, secrets: Iterable[str] = ()) -> RunError:
     """The typed error that ends the attempt. It holds no frame, so the failed run's tensors can go at once."""
     if isinstance(error, RunError):
+        error.detail = without(error.detail, secrets)
         return _bare(error)
     name = type(error).__name__
     if is_shortage(error):
@@ -48,10 +49,16 @@ def is_corrupting(error: BaseException) -> bool:
 
 def clean(message: str, secrets: Iterable[str]) -> str:
     """The first line of a message, without paths and without what the client wrote."""
-    line = message.strip().partition("\n")[0]
-    for secret in sorted((text for text in secrets if len(text.strip()) >= MIN_SECRET_CHARS), key=len, reverse=True):
-        line = line.replace(secret, "…")
+    # The whole of it first: of a prompt with several lines, the first would be left.
+    line = without(message, secrets).strip().partition("\n")[0]
     return _PATH.sub("…", line)[:MAX_DETAIL_CHARS]
+
+
+def without(message: str, secrets: Iterable[str]) -> str:
+    """A message without what the client wrote, as it is and as Python would quote it."""
+    for secret in sorted((text for text in secrets if len(text.strip()) >= MIN_SECRET_CHARS), key=len, reverse=True):
+        message = message.replace(secret, "…").replace(repr(secret)[1:-1], "…")
+    return message
 
 
 def _bare(error: RunError) -> RunError:
