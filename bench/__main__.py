@@ -6,6 +6,8 @@ from dataclasses import asdict
 
 from bench.claim import claim_cost
 from bench.pipeline import latency, throughput
+from bench.recovery import recovery
+from bench.redis_down import redis_down
 from bench.report import Figure, show
 from bench.stack import stack
 from bench.startup import startup
@@ -13,12 +15,14 @@ from bench.submit import submit_rate
 
 WITH_WORKERS = {"throughput": throughput, "latency": latency}
 WITHOUT_WORKERS = {"submit": submit_rate, "claim": claim_cost}
+ON_THEIR_OWN = {"startup": startup, "recovery": recovery, "redis_down": redis_down}
+"""They start and end what they measure."""
 
 
 def main() -> None:
     """Measure, print the table, and leave nothing behind."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = [*WITH_WORKERS, *WITHOUT_WORKERS, "startup"]
+    names = [*WITH_WORKERS, *WITHOUT_WORKERS, *ON_THEIR_OWN]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(names)}")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
     given = parser.parse_args()
@@ -32,8 +36,9 @@ def main() -> None:
             with stack(workers=workers) as running:
                 for measure in chosen:
                     figures += measure(running)
-    if "startup" in wanted:
-        figures += startup()
+    for name, alone in ON_THEIR_OWN.items():
+        if name in wanted:
+            figures += alone()
     if given.json:
         print(json.dumps([asdict(figure) | {"ratio": figure.ratio} for figure in figures], indent=1))
     else:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +36,14 @@ class Stack:
 
 
 @contextlib.contextmanager
-def stack(*, workers: bool = True) -> Iterator[Stack]:
-    """Everything up, with one GPU worker and one CPU worker or none."""
+def stack(
+    *, workers: bool = True, gpu_workers: int = 1, environment: Mapping[str, str] | None = None
+) -> Iterator[Stack]:
+    """Everything up, with GPU workers and one CPU worker, or none; `environment` adds settings."""
     home = Path(tempfile.mkdtemp(prefix="safelight-bench-"))
     home.chmod(0o755)  # Postgres runs as a user of its own when we are root
     try:
-        found, seconds = start(home, workers=workers)
+        found, seconds = start(home, workers=workers, gpu_workers=gpu_workers, environment=environment)
         key = Path(found["key_file"]).read_text().strip()
         yield Stack(home, found["url"], key, seconds, settings_of(home))
     finally:
@@ -50,10 +52,13 @@ def stack(*, workers: bool = True) -> Iterator[Stack]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def start(home: Path, *, workers: bool = True) -> tuple[dict[str, str], float]:
+def start(
+    home: Path, *, workers: bool = True, gpu_workers: int = 1, environment: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], float]:
     """`safelight up --detach`; what it says, and the seconds until it was ready."""
     began = time.monotonic()
-    said = _cli("up", "--detach", "--json", *([] if workers else ["--no-workers"]), home=home)
+    fleet = ["--gpu-workers", str(gpu_workers)] if workers else ["--no-workers"]
+    said = _cli("up", "--detach", "--json", *fleet, home=home, environment=environment)
     return json.loads(said), time.monotonic() - began
 
 
@@ -70,7 +75,7 @@ def settings_of(home: Path) -> Settings:
     return Settings.model_validate({**values, "home": home})
 
 
-def _cli(*argv: str, home: Path) -> str:
+def _cli(*argv: str, home: Path, environment: Mapping[str, str] | None = None) -> str:
     command = [sys.executable, "-m", "safelight.cli", *argv, "--home", str(home)]
-    environment = os.environ | {"SAFELIGHT_RATE_LIMIT": ""}
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+    told = os.environ | {"SAFELIGHT_RATE_LIMIT": ""} | dict(environment or {})
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=told).stdout
