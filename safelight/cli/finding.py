@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 SEARCHED_JOBS = 1000
 SHORTEST_PART = 4
-_WHOLE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+WHOLE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PART = re.compile(rf"[0-9a-f-]{{{SHORTEST_PART},35}}")
 
 
@@ -20,7 +20,7 @@ def job_id(client: "Client", text: str) -> str:
     Raises typer.BadParameter when there is none, or more than one.
     """
     wanted = text.strip().lower()
-    if _WHOLE.fullmatch(wanted):
+    if WHOLE_ID.fullmatch(wanted):
         return wanted
     if not _PART.fullmatch(wanted):
         raise typer.BadParameter(f"{text!r} is neither an id nor {SHORTEST_PART} or more characters of one.")

@@ -32,6 +32,7 @@ COMMANDS = {
     "tasks": "safelight.cli.checkpoints:tasks",
     "keys": "safelight.cli.keys:app",
     "clients": "safelight.cli.clients:app",
+    "webhooks": "safelight.cli.webhooks:app",
     "audit": "safelight.cli.clients:audit",
 }
 

@@ -34,6 +34,7 @@ Bulk = Annotated[bool, typer.Option("--bulk", help="Behind all interactive work.
 Tag = Annotated[Text, typer.Option("--tag", help="A word of yours, to find the job again.")]
 Deadline = Annotated[Text, typer.Option("--deadline", help="Expire when not started by then: 90s, 15m, 2h.")]
 Reproducible = Annotated[bool, typer.Option("--reproducible", help="Run alone: the same last bits each time.")]
+Webhook = Annotated[Text, typer.Option("--webhook", metavar="URL", help="Tell of this job there, when it has ended.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it has ended.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Fetch the pictures to a folder or file.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and price it; queue nothing.")]
@@ -60,6 +61,7 @@ def submit(
     tag: Tag = None,
     deadline: Deadline = None,
     reproducible: Reproducible = False,
+    webhook: Webhook = None,
     wait: Wait = True,
     to: Output = None,
     dry_run: DryRun = False,
@@ -78,6 +80,7 @@ def submit(
         tag=tag,
         deadline_seconds=parsing.seconds(deadline) if deadline else None,
         reproducible=reproducible or None,
+        webhook=webhook,
     )
     params = _given(
         prompt=prompt,

@@ -21,9 +21,10 @@ from safelight.client.errors import (
     StreamBrokenError,
     WaitTimeoutError,
 )
-from safelight.client.requests import JobOptions
+from safelight.client.requests import JobOptions, JobWebhook
 from safelight.client.retry import RetryPolicy
 from safelight.client.values import Artifact, CheckpointRef, Event, Job, JobError, Progress, QueuePlace
+from safelight.client.webhooks import Webhooks
 
 __all__ = [
     "ApiError",
@@ -41,6 +42,7 @@ __all__ = [
     "JobError",
     "JobFailedError",
     "JobOptions",
+    "JobWebhook",
     "LocalFileError",
     "NotConfiguredError",
     "NotFoundError",
@@ -54,4 +56,5 @@ __all__ = [
     "ServerError",
     "StreamBrokenError",
     "WaitTimeoutError",
+    "Webhooks",
 ]

@@ -16,6 +16,7 @@ from safelight.client.target import find_target
 from safelight.client.transport import Request, Transport
 from safelight.client.values import Artifact, Event, Job
 from safelight.client.waiting import OnProgress, Waiter
+from safelight.client.webhooks import Webhooks
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 DEFAULT_PATIENCE_SECONDS = 300.0
@@ -52,6 +53,11 @@ class Client:
     def url(self) -> str:
         """The address of the API."""
         return self._transport.target.url
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Where the API tells of jobs."""
+        return Webhooks(self._transport)
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,8 +1,16 @@
 """The body of a submit, from what a caller finds easy to write."""
 
 import uuid
-from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Required, TypedDict
+
+
+class JobWebhook(TypedDict, total=False):
+    """The webhook of one job."""
+
+    url: Required[str]
+    events: Sequence[str]
+    """E.g. `["job.running", "job.succeeded"]`; how it ended if absent."""
 
 
 class JobOptions(TypedDict, total=False):
@@ -19,6 +27,8 @@ class JobOptions(TypedDict, total=False):
     reproducible: bool
     """Run alone, so that the last bits are the same each time."""
     retention_days: int
+    webhook: str | JobWebhook | None
+    """Where to tell of this job, beside the webhooks that hear of every job; a URL, or one with its events."""
     idempotency_key: str
     """Sending the same key with the same request again gives the same job; one is made when absent."""
 
@@ -29,6 +39,8 @@ def job_body(
     """The JSON of `POST /v1/jobs`.  `sugar` are params by their own names; None means absent."""
     body: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     body.pop("idempotency_key", None)
+    if isinstance(body.get("webhook"), str):
+        body["webhook"] = {"url": body["webhook"]}
     given = {name: value for name, value in sugar.items() if value is not None}
     return {"task": task, **body, "params": {**(params or {}), **given}}
 
