@@ -1,7 +1,7 @@
-"""Which deliveries go out next: claimed under a lease, fair between endpoints.
+"""Which deliveries go out next: claimed under a lease, fair between clients and between the endpoints of one.
 
-An endpoint has a few tries in flight at most, and only one while it fails, so that a slow or flooded one never takes
-the room of the others. No clock but Postgres' is compared.
+An endpoint has a few tries in flight at most, and only one while it fails; a client has a part of the room, so that
+slow, dead or flooded targets never take that of the others. No clock but Postgres' is compared.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Select, Text, case, cast, func, insert, literal, select, text, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    case,
+    cast,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from models.base import seconds
@@ -36,18 +50,26 @@ class ClaimedDelivery:
     """By Postgres' clock."""
 
 
+@dataclass(frozen=True)
+class Shares:
+    """Tries in flight at most, whoever claimed them."""
+
+    per_endpoint: int
+    per_client: int
+
+
 def claim_deliveries(
-    session: Session, *, owner: str, limit: int, per_endpoint: int, lease_seconds: float
+    session: Session, *, owner: str, limit: int, shares: Shares, lease_seconds: float
 ) -> list[ClaimedDelivery]:
-    """Take up to `limit` due deliveries, at most `per_endpoint` in flight for each endpoint, whoever claimed them.
+    """Take up to `limit` due deliveries, in turns between clients and between their endpoints.
 
     The endpoints are locked first and looked at in a second statement, whose snapshot sees what other dispatchers have
     committed; an endpoint that one of them is claiming for just now is left to it.
     """
-    endpoints = _endpoints_with_room(session, limit, per_endpoint)
+    endpoints = _endpoints_with_room(session, limit, shares)
     if not endpoints:
         return []
-    chosen = _chosen(endpoints, limit, per_endpoint).cte("chosen")
+    chosen = _chosen(endpoints, limit, shares).cte("chosen")
     rows = session.execute(
         update(WebhookDelivery)
         .where(
@@ -157,55 +179,91 @@ def _due() -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _in_flight() -> Select[int]:
-    return select(func.count().label("tries")).where(
-        WebhookDelivery.endpoint_id == WebhookEndpoint.id,
-        WebhookDelivery.lease_owner.is_not(None),
-        WebhookDelivery.lease_expires_at > func.now(),
+def _flying() -> CTE:
+    """How many tries are in flight, for each endpoint that has any. A handful of rows, by their own index."""
+    return (
+        select(WebhookDelivery.endpoint_id, WebhookEndpoint.client_id, func.count().label("tries"))
+        .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+        .where(WebhookDelivery.lease_owner.is_not(None), WebhookDelivery.lease_expires_at > func.now())
+        .group_by(WebhookDelivery.endpoint_id, WebhookEndpoint.client_id)
+        .cte("flying")
     )
 
 
-def _room(per_endpoint: int) -> ColumnElement[int]:
+def _of_endpoint(flying: CTE) -> ColumnElement[int]:
+    tries = select(func.coalesce(func.sum(flying.c.tries), 0)).where(flying.c.endpoint_id == WebhookEndpoint.id)
+    return cast(tries.correlate(WebhookEndpoint).scalar_subquery(), Integer)
+
+
+def _of_client(flying: CTE) -> ColumnElement[int]:
+    tries = select(func.coalesce(func.sum(flying.c.tries), 0)).where(flying.c.client_id == WebhookEndpoint.client_id)
+    return cast(tries.correlate(WebhookEndpoint).scalar_subquery(), Integer)
+
+
+def _room(shares: Shares) -> ColumnElement[int]:
     """One that fails is asked with one message at a time, until it takes one."""
-    return case((WebhookEndpoint.failing_since.is_(None), literal(per_endpoint)), else_=literal(1))
+    return case((WebhookEndpoint.failing_since.is_(None), literal(shares.per_endpoint)), else_=literal(1))
 
 
-def _endpoints_with_room(session: Session, limit: int, per_endpoint: int) -> Sequence[UUID]:
-    """Lock the endpoints to claim for: those with the fewest tries in flight, then the longest waiting."""
-    pending = _endpoints_with_pending()
-    in_flight = _in_flight().scalar_subquery()
+def _endpoints_with_room(session: Session, limit: int, shares: Shares) -> Sequence[UUID]:
+    """Lock the endpoints to claim for, in turns between clients; those with little in flight first."""
+    pending, flying = _endpoints_with_pending(), _flying()
     oldest = select(WebhookDelivery.available_at).where(*_due()).order_by(WebhookDelivery.available_at).limit(1)
-    waits_since = oldest.scalar_subquery()
+    waits_since, tries = oldest.scalar_subquery(), _of_endpoint(flying)
+    place = func.row_number().over(partition_by=WebhookEndpoint.client_id, order_by=(tries, waits_since))
+    found = (
+        select(WebhookEndpoint.id, waits_since.label("since"), (_of_client(flying) + place).label("turn"))
+        .join(pending, pending.c.endpoint_id == WebhookEndpoint.id)
+        .where(WebhookEndpoint.enabled, waits_since.is_not(None), tries < _room(shares))
+        .cte("found")
+    )
     # FOR NO KEY UPDATE: a publish refers to the endpoint's key and must never wait for a dispatcher.
     return session.scalars(
         select(WebhookEndpoint.id)
-        .join(pending, pending.c.endpoint_id == WebhookEndpoint.id)
-        .where(WebhookEndpoint.enabled, waits_since.is_not(None), in_flight < _room(per_endpoint))
-        .order_by(in_flight, waits_since)
+        .join(found, found.c.id == WebhookEndpoint.id)
+        .where(found.c.turn <= shares.per_client)
+        .order_by(found.c.turn, found.c.since)
         .limit(limit)
         .with_for_update(of=WebhookEndpoint, skip_locked=True, key_share=True)
     ).all()
 
 
-def _chosen(endpoints: Sequence[UUID], limit: int, per_endpoint: int) -> Select[UUID, datetime]:
-    """Their oldest due deliveries, in turns: every endpoint's first goes before any endpoint's second."""
-    in_flight = _in_flight().lateral("in_flight")
+def _chosen(endpoints: Sequence[UUID], limit: int, shares: Shares) -> Select[UUID, datetime]:
+    """Their oldest due deliveries, in turns: between clients, and between the endpoints of one."""
+    flying = _flying()
+    tries = _of_endpoint(flying)
     due = (
         select(WebhookDelivery.id, WebhookDelivery.available_at, WebhookDelivery.lease_expires_at)
         .where(*_due())
         .order_by(WebhookDelivery.available_at)
-        .limit(func.greatest(_room(per_endpoint) - in_flight.c.tries, 0))
+        .limit(func.greatest(_room(shares) - tries, 0))
         .with_for_update(of=WebhookDelivery, skip_locked=True)
         .lateral("due")
     )
     place = func.row_number().over(partition_by=WebhookEndpoint.id, order_by=due.c.available_at)
-    return (
-        select(due.c.id, due.c.lease_expires_at)
+    of_endpoint = (
+        select(
+            due.c.id,
+            due.c.available_at,
+            due.c.lease_expires_at,
+            WebhookEndpoint.client_id,
+            _of_client(flying).label("client_tries"),
+            (tries + place).label("turn"),
+        )
         .select_from(WebhookEndpoint)
-        .join(in_flight, text("true"))
         .join(due, text("true"))
         .where(WebhookEndpoint.id.in_(endpoints), WebhookEndpoint.enabled)
-        .order_by(in_flight.c.tries + place, due.c.available_at)
+        .subquery("of_endpoint")
+    )
+    order = (of_endpoint.c.turn, of_endpoint.c.available_at)
+    client_place = func.row_number().over(partition_by=of_endpoint.c.client_id, order_by=order)
+    of_client = select(of_endpoint, (of_endpoint.c.client_tries + client_place).label("client_turn")).subquery(
+        "of_client"
+    )
+    return (
+        select(of_client.c.id, of_client.c.lease_expires_at)
+        .where(of_client.c.client_turn <= shares.per_client)
+        .order_by(of_client.c.client_turn, of_client.c.available_at)
         .limit(limit)
     )
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event, func, select, text, update
 from models.session import Sessions
 from models.settings import Settings
 from models.webhooks import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEndpoint
-from models.webhooks.claim import LOST, ClaimedDelivery, claim_deliveries, fail_disabled
+from models.webhooks.claim import LOST, ClaimedDelivery, Shares, claim_deliveries, fail_disabled
 from models.webhooks.delivery import (
     JITTER,
     MAX_RETRY_AFTER_SECONDS,
@@ -42,20 +42,22 @@ class Post:
     seed: Seeder
     settings: Settings
 
-    def endpoint(self, url: str = "https://example.com/hook") -> UUID:
+    def endpoint(self, url: str = "https://example.com/hook", client: UUID | None = None) -> UUID:
+        """Of a client of its own, unless one is given."""
         with self.sessions.begin() as session:
-            return create_endpoint(session, self.seed.client(), url).id
+            return create_endpoint(session, client or self.seed.client(), url).id
 
     def send(self, endpoint: UUID, count: int = 1) -> list[UUID]:
         with self.sessions.begin() as session:
             made = [enqueue_test(session, endpoint) for _ in range(count)]
         return [delivery for delivery in made if delivery is not None]
 
-    def claim(self, *, owner: str = "d1", limit: int = 10, per_endpoint: int = 4) -> list[ClaimedDelivery]:
+    def claim(
+        self, *, owner: str = "d1", limit: int = 10, per_endpoint: int = 4, per_client: int = 99
+    ) -> list[ClaimedDelivery]:
+        shares = Shares(per_endpoint, per_client)
         with self.sessions.begin() as session:
-            return claim_deliveries(
-                session, owner=owner, limit=limit, per_endpoint=per_endpoint, lease_seconds=LEASE_SECONDS
-            )
+            return claim_deliveries(session, owner=owner, limit=limit, shares=shares, lease_seconds=LEASE_SECONDS)
 
     def fail(self, hold: DeliveryHold, tried: Tried = FAILED, *, final: bool = False) -> Settled:
         with self.sessions.begin() as session:
@@ -201,6 +203,25 @@ def test_a_flooded_endpoint_leaves_room_for_every_other(post: Post) -> None:
     assert {one.hold.endpoint_id for one in claimed} == {flooded, *others}
 
 
+def test_a_client_with_many_targets_leaves_room_for_other_clients(post: Post) -> None:
+    """Given a client with far more waiting targets than room, when another client sends to one, then it goes out."""
+    crowd, client = post.seed.client(), post.seed.client()
+    many = [post.endpoint(f"https://example.com/{number}", crowd) for number in range(12)]
+    for endpoint in many:
+        post.send(endpoint, 3)
+    single = post.endpoint(client=client)
+    post.send(single)
+
+    claimed = [one.hold.endpoint_id for one in post.claim(limit=6, per_client=4)]
+
+    assert sorted(claimed, key=str) == sorted({*claimed}, key=str)  # one of each: turns go before floods
+    assert single in claimed
+    assert len(claimed) == 4 + 1
+    assert post.claim(limit=6, per_client=4) == []
+    post.send(single)
+    assert [one.hold.endpoint_id for one in post.claim(limit=1, per_client=99)] == [single]
+
+
 def test_turns_count_what_is_in_flight_already(post: Post) -> None:
     """Given an endpoint with two tries in flight, when there is room for one, then the other endpoint gets it."""
     busy, idle = post.endpoint(), post.endpoint()
@@ -215,7 +236,7 @@ def test_a_claim_that_is_not_committed_is_passed_by_and_the_cap_holds(post: Post
     crowded, free = post.endpoint(), post.endpoint()
     post.send(crowded, 6)
     with post.sessions.begin() as session:
-        held = claim_deliveries(session, owner="d1", limit=2, per_endpoint=3, lease_seconds=LEASE_SECONDS)
+        held = claim_deliveries(session, owner="d1", limit=2, shares=Shares(3, 9), lease_seconds=LEASE_SECONDS)
         assert len(held) == 2
         post.send(free)
         assert [one.hold.endpoint_id for one in post.claim(owner="d2", per_endpoint=3)] == [free]
@@ -261,7 +282,7 @@ def test_a_dispatcher_frozen_in_its_claim_delays_no_publish(post: Post) -> None:
     endpoint = post.endpoint()
     post.send(endpoint)
     with post.sessions.begin() as frozen:
-        (claimed,) = claim_deliveries(frozen, owner="d1", limit=9, per_endpoint=4, lease_seconds=LEASE_SECONDS)
+        (claimed,) = claim_deliveries(frozen, owner="d1", limit=9, shares=Shares(4, 9), lease_seconds=LEASE_SECONDS)
         with post.sessions.begin() as session:
             session.execute(text("SET LOCAL lock_timeout = '500ms'"))
             assert enqueue_test(session, endpoint) is not None

@@ -23,14 +23,15 @@ from models.daemons import DaemonKind, say_alive, say_gone
 from models.failpoints import reach
 from models.session import Sessions
 from models.settings import Settings
-from models.webhooks.claim import ClaimedDelivery, claim_deliveries, fail_disabled
+from models.webhooks.claim import ClaimedDelivery, Shares, claim_deliveries, fail_disabled
 from models.webhooks.delivery import Settled, Tried, delivered, gone, retry_or_fail
 from worker.webhooks.outcome import FINAL
 from worker.webhooks.sending import Sender
 
-SENDERS = 32
+SENDERS = 64
 """Tries at the same time."""
-PER_ENDPOINT = 4
+SHARES = Shares(per_endpoint=4, per_client=SENDERS // 2)
+"""What one may have of them; all dispatchers together."""
 POLL_SECONDS = 1.0
 """NOTIFY wakes it at once; this finds what is due for another try, or whose lease ran out."""
 ALIVE_SECONDS = 5.0
@@ -106,7 +107,7 @@ class Dispatcher:
         since = time.monotonic()
         with self._sessions.begin() as session:
             claimed = claim_deliveries(
-                session, owner=self.name, limit=free, per_endpoint=PER_ENDPOINT, lease_seconds=self._lease_seconds
+                session, owner=self.name, limit=free, shares=SHARES, lease_seconds=self._lease_seconds
             )
         return [_Try(one, since) for one in claimed]
 

@@ -15,6 +15,7 @@ from models.daemons import Daemon, DaemonKind
 from models.session import Sessions
 from models.settings import Settings
 from models.webhooks import DeliveryState, WebhookEndpoint
+from models.webhooks.claim import Shares
 from models.webhooks.endpoints import change_endpoint, rotate_secret
 from models.webhooks.outbox import redeliver
 from tests.worker.conftest import until
@@ -108,7 +109,7 @@ def test_410_ends_it_for_all(outbox: Outbox, start: Callable[..., Dispatcher]) -
     until(lambda: set(outbox.states(deliveries)) == {FAILED})
     row = outbox.endpoint(endpoint)
     assert (row.enabled, row.disabled_reason) == (False, "gone")
-    assert len(target.received) <= room.PER_ENDPOINT
+    assert len(target.received) <= room.SHARES.per_endpoint
 
 
 def test_a_disabled_endpoint_gets_nothing(outbox: Outbox, start: Callable[..., Dispatcher]) -> None:
@@ -171,7 +172,7 @@ def test_hanging_targets_do_not_hold_another_up(outbox: Outbox, start: Callable[
     stuck = [delivery for _, endpoint in hanging for delivery in outbox.send(endpoint, 20)]
     target, endpoint = outbox.target()
     start(webhook_timeout_seconds=30.0)
-    until(lambda: all(len(bad.received) == room.PER_ENDPOINT for bad, _ in hanging))
+    until(lambda: all(len(bad.received) == room.SHARES.per_endpoint for bad, _ in hanging))
 
     deliveries = outbox.send(endpoint, 40)
     until(lambda: set(outbox.states(deliveries)) == {DELIVERED})
@@ -197,7 +198,7 @@ def test_two_dispatchers_send_each_try_once(outbox: Outbox, start: Callable[...,
 def test_a_stop_ends_what_is_in_flight_and_claims_no_more(
     outbox: Outbox, quick: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "PER_ENDPOINT", 1)
+    monkeypatch.setattr(room, "SHARES", Shares(per_endpoint=1, per_client=1))
 
     def slow(handler: Any) -> None:
         time.sleep(0.5)
