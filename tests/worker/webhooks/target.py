@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 MiB = 1 << 20
+DRIPS = 800
+"""About 40 s of them."""
 
 
 @dataclass(frozen=True)
@@ -133,18 +135,24 @@ def hang(handler: Handler) -> None:
     handler.server.released.wait(60)
 
 
+def drip(handler: Handler, text: bytes) -> None:
+    """Again and again until the server closes, or so long that a sender without a deadline is found out."""
+    for _ in range(DRIPS):
+        if handler.server.released.wait(0.05):
+            return
+        handler.say(text)
+
+
 def drip_head(handler: Handler) -> None:
     """A header that never ends, a byte at a time: no single read takes long."""
     handler.say(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-    while not handler.server.released.wait(0.05):
-        handler.say(b"x")
+    drip(handler, b"x")
 
 
 def drip_body(handler: Handler) -> None:
     """The status at once, and a body that never ends."""
     handler.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-    while not handler.server.released.wait(0.05):
-        handler.say(b"x")
+    drip(handler, b"x")
 
 
 def huge_head(handler: Handler) -> None:
@@ -186,8 +194,7 @@ def no_http(handler: Handler) -> None:
 
 def endless_hints(handler: Handler) -> None:
     """1xx for ever."""
-    while not handler.server.released.wait(0.05):
-        handler.say(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    drip(handler, b"HTTP/1.1 103 Early Hints\r\n\r\n")
 
 
 # --- TLS -------------------------------------------------------------------------------------------------------------
