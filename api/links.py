@@ -14,7 +14,6 @@ LINKS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("retry_job", "202", "job_id", "/id", _JOB),
     ("clone_job", "202", "job_id", "/id", _JOB),
     ("cancel_job", "200", "job_id", "/id", ("get_job", "retry_job", "clone_job", "delete_job")),
-    ("list_jobs_", "200", "job_id", "/items/0/id", _JOB),
     ("get_job", "200", "artifact_id", "/artifacts/0/id", ("get_artifact", "get_artifact_content")),
     ("create_upload", "201", "upload_id", "/id", _UPLOAD),
     ("create_checkpoint", "201", "name", "/name", ("get_checkpoint", "delete_checkpoint")),

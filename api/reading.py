@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from flask import request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError, from_json
+from pydantic_core import PydanticCustomError, from_json, to_json
 from werkzeug.datastructures import MultiDict
 
 from models.errors import FieldError, RequestError, TooLargeError, UnsupportedMediaError, ValidationFailedError
@@ -23,15 +23,23 @@ Flag = Literal["true", "false"]
 """A boolean of a query string."""
 
 
-def _digits(text: Any) -> Any:
+def digits(text: Any) -> Any:
+    """Before an integer of a query string."""
     if isinstance(text, str) and not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise PydanticCustomError("int_parsing", "Input should be a whole number in decimal digits")
     return text
 
 
-WholeNumber = Annotated[int, BeforeValidator(_digits)]
-"""An integer of a query string; pydantic alone would also take `1.0`, `1_0` and ` 1 `."""
+WholeNumber = Annotated[int, BeforeValidator(digits)]
+"""An integer of a query string; pydantic alone would also take `1.0`, `1_0` and ` 1 `.
+
+Where it may be absent, spell it `Annotated[int, Field(ge=…), BeforeValidator(digits)] | None`: in the other order the
+document would say `ge` and not `minimum`.
+"""
 _LISTS = (list, tuple, set, frozenset)
+_FRACTION = re.compile(rb"[0-9](?:\.[0-9]|[eE])")
+MAX_EXACT = 2.0**53
+"""Beyond it a float is no exact integer."""
 
 
 class BrokenJsonError(RequestError):
@@ -63,7 +71,21 @@ def read_json(*, optional: bool = False) -> tuple[bytes, Any]:
         raise BrokenJsonError(f"The body is not valid JSON: {error}.") from error
     if b"\\u0000" in raw:
         refuse_nul(value)
+    if _FRACTION.search(raw):
+        value = _whole_numbers(value)
+        raw = to_json(value)
     return raw, value
+
+
+def _whole_numbers(value: Any) -> Any:
+    """With `20.0` as 20: an integer for JSON Schema and for JavaScript, which strict parsing would refuse."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole_numbers(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: _whole_numbers(entry) for name, entry in value.items()}
+    return value
 
 
 def _rfc3339(text: Any) -> Any:

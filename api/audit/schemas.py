@@ -1,11 +1,11 @@
 """What the audit endpoint reads and answers."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.reading import WholeNumber
+from api.reading import WholeNumber, digits
 from models.states import Role
 
 
@@ -16,7 +16,9 @@ class AuditQuery(BaseModel):
 
     subject: str | None = Field(None, max_length=300, description="Only what was done to this: an id or a name.")
     limit: WholeNumber = Field(100, ge=1, le=1000)
-    cursor: WholeNumber | None = Field(None, ge=1, description="From the page before.")
+    cursor: Annotated[int, Field(ge=1), BeforeValidator(digits)] | None = Field(
+        None, description="From the page before."
+    )
 
 
 class AuditView(BaseModel):

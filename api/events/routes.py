@@ -21,7 +21,20 @@ RETRY_SECONDS = 5
 MAX_EVENT_ID = 2**63 - 1
 STREAM: dict[str, Any] = {
     "description": "The stream. Events are `job.<state>` and `job.cancel_requested` with an id, `progress` without.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {
+        "text/event-stream": {
+            "schema": {
+                "type": "object",
+                "description": "One event.",
+                "properties": {
+                    "id": {"type": "string", "description": "For `Last-Event-ID`; `progress` has none."},
+                    "event": {"type": "string"},
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                },
+                "required": ["event", "data"],
+            }
+        }
+    },
 }
 NOTHING_MORE = {"description": "The job has ended and its last event is known: do not connect again."}
 

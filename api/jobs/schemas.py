@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, create_model
 
-from api.reading import Flag, Moment, TaskName, WholeNumber
+from api.reading import Flag, Moment, TaskName, WholeNumber, digits
 from models.jobs.prepare import MAX_PRIORITY, MIN_PRIORITY
 from models.params import TASKS, TaskParams
 from models.states import AttemptOutcome, JobState, Lane
@@ -167,7 +167,9 @@ class WaitQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    wait: WholeNumber | None = Field(None, ge=0, le=86_400, description="Seconds; the same as `Prefer: wait=N`.")
+    wait: Annotated[int, Field(ge=0, le=86_400), BeforeValidator(digits)] | None = Field(
+        None, description="Seconds; the same as `Prefer: wait=N`."
+    )
 
 
 class ListQuery(BaseModel):

@@ -37,6 +37,7 @@ MULTIPART = {
                 "type": "object",
                 "properties": {"file": {"type": "string", "format": "binary"}},
                 "required": ["file"],
+                "additionalProperties": False,
             }
         }
     },
@@ -109,6 +110,10 @@ def _file(max_bytes: int) -> bytes:
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaError("Send a multipart form with the picture in its part `file`.")
     request.max_content_length = max_bytes + FORM_OVERHEAD_BYTES
+    unknown = [name for name in (*request.form, *request.files) if name != "file"]
+    if unknown:
+        found = [FieldError(f"/{name}", "extra_forbidden", "Send the part `file` alone.") for name in unknown]
+        raise ValidationFailedError(found)
     sent = request.files.getlist("file")
     if len(sent) != 1:
         raise ValidationFailedError([FieldError("/file", "missing" if not sent else "repeated", "Send one picture.")])

@@ -108,3 +108,8 @@ def test_links_lead_from_answers_to_parameters_that_are_there(document: dict[str
             first = expression.removeprefix("$response.body#/").split("/")[0]
             schema = answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
             assert first in document["components"]["schemas"][schema]["properties"], (source["operationId"], link)
+
+
+def test_no_bound_is_written_in_pydantics_words(document: dict[str, Any]) -> None:
+    text = json.dumps(document)
+    assert [word for word in ("ge", "le", "gt", "lt", "multiple_of") if f'"{word}": ' in text] == []
