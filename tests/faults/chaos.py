@@ -140,8 +140,10 @@ class Chaos:
             Role.API: (Part.MAIN, Part.CHILD),
         }.get(role, (Part.MAIN,))
         part = self.dice.choice(parts)
-        if self.fleet.hit(pick(self.fleet, role, self.dice), part, signal.SIGKILL):
-            self.done[f"kill {role} {part}" if len(parts) > 1 else f"kill {role}"] += 1
+        members = self.fleet.of(role)
+        # One that was killed a moment ago may have no such process yet.
+        if any(self.fleet.hit(member, part, signal.SIGKILL) for member in self.dice.sample(members, len(members))):
+            self.done[f"kill {role} {part}" if len(set(parts)) > 1 else f"kill {role}"] += 1
 
     def _zombie(self, role: Role, now: float) -> None:
         """Stop a process and wake it when its lease has run out."""

@@ -101,6 +101,7 @@ class Result:
             ("requests sent again", _listed(self.ledger.troubles)),
             ("attempts", _listed(Counter({str(key): number for key, number in outcomes.items()}))),
             ("lost leases", str(outcomes[AttemptOutcome.LOST])),
+            ("lone crashes of one harmless job, at most", str(books.worst_luck())),
             ("objects read again", str(self.objects)),
             ("orphan objects", str(books.orphans)),
             ("outbox rows", str(len(books.messages))),
