@@ -8,6 +8,7 @@ who has shown a valid key gets that far. A peer that reads no answer is cut off 
 
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +78,7 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         try:
             head = _gather(conn)
         except OSError:
-            return False
+            return _hang_up(conn)
         if head is None:
             return _DEFER
         if not head:
@@ -85,7 +86,7 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         if not conn.initialized:
             conn.init()
             conn.parser.unreader = PacedUnreader(conn.sock)
-        conn.data_ready = True
+        conn.data_ready = conn.lingers = True
         conn.parser.unreader.pace = Pace()
         conn.parser.unreader.unread(head)
         goes_on = super().handle(conn)
@@ -127,6 +128,13 @@ def _gather(conn: Any) -> bytes | None:
 
 def _hang_up(conn: Any) -> bool:
     """Close here, in a thread: gunicorn would wait for the peer's side in the loop that all connections share."""
-    conn.sock.setblocking(True)
-    util.close_graceful(conn.sock, timeout=LINGER_SECONDS if getattr(conn, "lingers", False) else 0.0)
+    with suppress(OSError):
+        conn.sock.setblocking(True)
+        util.close_graceful(conn.sock, timeout=LINGER_SECONDS if getattr(conn, "lingers", False) else 0.0)
+    # gunicorn closes it once more, and would count a connection twice if that failed.
+    conn.close = _is_closed
     return False
+
+
+def _is_closed(*, graceful: bool = False) -> None:
+    """There is nothing left to close."""

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gunicorn.config import Config
+from gunicorn.workers.gthread import TConn
 
-from api.server import BODY_GRACE_SECONDS, MIN_BYTES_PER_SECOND, Pace, PacedUnreader
+from api.server import BODY_GRACE_SECONDS, MIN_BYTES_PER_SECOND, Pace, PacedUnreader, _hang_up
 from models.errors import RequestTimeoutError
 from models.settings import Settings
 from tests.api.live import Server, running_server
@@ -104,6 +106,16 @@ def test_who_has_no_key_cannot_hold_a_thread_by_a_body(server: Server, dial: Cal
     slow = [dial(head) for _ in range(MANY)]
     assert is_served(server)
     assert all(connection.recv(1000).startswith(b"HTTP/1.1 401") for connection in slow)
+
+
+def test_a_connection_that_was_hung_up_is_closed_once() -> None:
+    """Gunicorn counts its connections down after `close`, and once more if that raises."""
+    ours, theirs = socket.socketpair()
+    with closing(theirs):
+        connection = TConn(Config(), ours, "", "")
+        assert _hang_up(connection) is False
+        connection.close(graceful=True)
+        assert theirs.recv(1) == b""
 
 
 @pytest.mark.slow
