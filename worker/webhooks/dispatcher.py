@@ -159,9 +159,10 @@ class Dispatcher:
             try:
                 with self._sessions.begin() as session:
                     return self._end(session, one.claimed, tried)
-            except (OperationalError, InterfaceError, PoolTimeoutError):
+            except (OperationalError, InterfaceError, PoolTimeoutError) as error:
                 if time.monotonic() - one.since >= self._lease_seconds:
                     raise
+                log.warning("an outcome waits for Postgres", error=type(error).__name__, **_names(one.claimed))
                 time.sleep(SETTLE_AGAIN_SECONDS)
 
     def _end(self, session: Session, claimed: ClaimedDelivery, tried: Tried) -> Settled:

@@ -218,30 +218,6 @@ def test_a_stop_ends_what_is_in_flight_and_claims_no_more(
         assert session.scalars(select(Daemon)).all() == []
 
 
-def test_an_end_that_cannot_be_written_at_first_is_written_later(
-    outbox: Outbox, start: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Given Postgres away when the target has answered, when it is back, then the outcome is written, once."""
-    from sqlalchemy.exc import OperationalError
-
-    real, failures = room.delivered, 3
-
-    def flaky(*args: Any) -> Any:
-        nonlocal failures
-        if failures:
-            failures -= 1
-            raise OperationalError("UPDATE", {}, Exception("the server closed the connection"))
-        return real(*args)
-
-    monkeypatch.setattr(room, "delivered", flaky)
-    monkeypatch.setattr(room, "SETTLE_AGAIN_SECONDS", 0.05)
-    target, endpoint = outbox.target()
-    (delivery,) = outbox.send(endpoint)
-    start()
-    until(lambda: outbox.states([delivery]) == [DELIVERED])
-    assert (failures, len(target.received), outbox.log(delivery)) == (0, 1, [(1, 200, None)])
-
-
 def listening(outbox: Outbox) -> int:
     """How many sessions have said LISTEN and have nothing else to do."""
     query = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'")

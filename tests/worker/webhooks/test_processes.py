@@ -12,6 +12,7 @@ from uuid import UUID
 import psutil
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
 from standardwebhooks import Webhook
 
 from models.jobs import Output, publish
@@ -21,6 +22,7 @@ from models.webhooks import DeliveryState, WebhookDelivery, WebhookMessage
 from models.webhooks.claim import LOST
 from models.webhooks.endpoints import create_endpoint
 from tests.seeding import Seeder
+from tests.worker.broken_line import Line
 from tests.worker.conftest import Crew, until
 from tests.worker.webhooks.conftest import Outbox
 from tests.worker.webhooks.target import hang, status, target
@@ -140,6 +142,31 @@ def test_a_zombie_in_the_middle_of_its_next_try_changes_nothing(crew: Crew, outb
     assert (row.state, row.tries, row.lease_owner is not None) == (DeliveryState.PENDING, 2, True)
     assert outbox.log(delivery) == [(1, None, LOST)]
     target.released.set()
+
+
+def test_an_outcome_waits_for_postgres(
+    crew: Crew, outbox: Outbox, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Given Postgres away when the target has answered, when it is back, then the outcome is written, once."""
+    database = make_url(crew.settings.database_url)
+    assert database.port is not None
+    line = Line(database.port)
+    target, endpoint = outbox.target()
+    (delivery,) = outbox.send(endpoint)
+    url = database.set(host="127.0.0.1", port=line.port).render_as_string(hide_password=False)
+    armed = {"SAFELIGHT_FAILPOINTS": "after_delivery=wait", "SAFELIGHT_FAILPOINT_FOLDER": str(tmp_path)}
+    dispatcher(crew, SAFELIGHT_DATABASE_URL=url, SAFELIGHT_WEBHOOK_TIMEOUT_SECONDS="20", **armed)
+    until(lambda: list(tmp_path.glob("*.reached")))
+    line.cut()
+    (tmp_path / "after_delivery.go").touch()
+    until(lambda: "an outcome waits for Postgres" in capfd.readouterr().err)
+
+    line.mend()
+
+    until(lambda: outbox.states([delivery]) == [DELIVERED])
+    line.cut()
+    assert outbox.log(delivery) == [(1, 200, None)]
+    assert len(target.received) == 1
 
 
 def test_sigterm_ends_it_in_order(crew: Crew, outbox: Outbox) -> None:
