@@ -13,6 +13,8 @@ from models.webhooks.addresses import is_public_address
 MAX_URL_CHARS = 2000
 MAX_HOST_CHARS = 253
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_NETLOC = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]+)(:[0-9]{1,5})?")
+"""urlsplit forgets what stands beside the brackets of an IPv6 address."""
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _LOCAL_NAMES = ("localhost", "localhost.localdomain")
@@ -47,10 +49,10 @@ def _parts(url: str) -> SplitResult:
         port = parts.port
     except ValueError as error:
         raise _RefusedError("bad_url", "Must be a URL with a host, and a port from 1 to 65535 if any.") from error
-    if not parts.hostname or port == 0 or parts.netloc.endswith(":"):
-        raise _RefusedError("bad_url", "Must be a URL with a host, and a port from 1 to 65535 if any.")
     if "@" in parts.netloc:
         raise _RefusedError("credentials", "Must not hold a user name or password; the signature says who sends.")
+    if not parts.hostname or port == 0 or not _NETLOC.fullmatch(parts.netloc):
+        raise _RefusedError("bad_url", "Must be a URL with a host, and a port from 1 to 65535 if any.")
     if "#" in url:
         raise _RefusedError("fragment", "Must not have a fragment: it would not be sent.")
     return parts

@@ -137,6 +137,8 @@ REFUSED = {
     "https://-a.com/": "bad_url",
     "https://a..com/": "bad_url",
     "https://[::1": "bad_url",
+    "https://[2606:4700::1111]x/": "bad_url",
+    "https://x[2606:4700::1111]/": "bad_url",
     "https://[fe80::1%25eth0]/": "private_address",
     "https://127.1/": "bad_url",
     "https://2130706433/": "bad_url",
