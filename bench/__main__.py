@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict
 
 from bench.claim import claim_cost
+from bench.outbox import outbox_cost
 from bench.pipeline import latency, throughput
 from bench.recovery import recovery
 from bench.redis_down import redis_down
@@ -14,7 +15,7 @@ from bench.startup import startup
 from bench.submit import submit_rate
 
 WITH_WORKERS = {"throughput": throughput, "latency": latency}
-WITHOUT_WORKERS = {"submit": submit_rate, "claim": claim_cost}
+WITHOUT_WORKERS = {"submit": submit_rate, "claim": claim_cost, "outbox": outbox_cost}
 ON_THEIR_OWN = {"startup": startup, "recovery": recovery, "redis_down": redis_down}
 """They start and end what they measure."""
 
