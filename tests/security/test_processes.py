@@ -1,5 +1,6 @@
 """Two gunicorn processes: a revoked key is refused by both, and one scrape tells of both."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from models.clients import revoke_key
 from models.session import Sessions
 from models.settings import Settings
 from models.states import Role
+from tests.api.conftest import PROMPT
 from tests.api.helpers import eventually
 from tests.api.live import Server, running_server
 from tests.seeding import Seeder
@@ -61,6 +63,25 @@ def test_a_revoked_key_is_refused_by_every_process_within_a_second(
     while time.monotonic() - revoked_at < 1:
         ask(server, key)
     assert {ask(server, key).status_code for _ in range(ASKED)} == {401}
+
+
+def test_a_stream_ends_with_the_key_that_opened_it(
+    settings: Settings, seed: Seeder, sessions: Sessions, tmp_path: Path
+) -> None:
+    # Given the stream of a job that nobody runs
+    seed.checkpoint()
+    key = seed.key(seed.client())
+    quick = settings.model_copy(update={"sse_heartbeat_seconds": 0.2})
+    with running_server(quick, tmp_path / "log") as server, server.client(key) as client:
+        job = client.post("/v1/jobs", json=PROMPT).json()
+        with client.stream("GET", job["urls"]["events"]) as stream:
+            lines = stream.iter_lines()
+            assert any("still here" in line for line in lines)
+            # When the key is revoked, then the stream ends, though the job does not
+            with sessions.begin() as session:
+                revoke_key(session, key.split("_")[1])
+            assert len(list(itertools.islice(lines, 100))) < 100
+        assert client.get(job["urls"]["self"]).status_code == 401
 
 
 def test_one_scrape_tells_of_every_process(server: Server, seed: Seeder) -> None:
