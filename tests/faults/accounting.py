@@ -83,9 +83,10 @@ class Books:
             if job.state is JobState.FAILED and job.error_code == WORKER_LOST and not self._poison(job.id)
         ]
 
-    def worst_luck(self) -> int:
-        """The most lone crashes that random kills gave to a harmless job."""
-        return max((job.crash_count for job in self.jobs.values() if not self._poison(job.id)), default=0)
+    def worst_luck(self) -> Job | None:
+        """The harmless job that random kills gave the most lone crashes."""
+        harmless = [job for job in self.jobs.values() if not self._poison(job.id)]
+        return max(harmless, key=lambda job: job.crash_count, default=None)
 
     def story(self, job_id: UUID) -> str:
         """What happened to one job, for people."""

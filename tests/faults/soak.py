@@ -86,6 +86,7 @@ class Result:
         """The table."""
         books, outcomes = self.books, self.books.outcomes()
         broken = Counter(one.promise for one in books.broken)
+        worst = books.worst_luck()
         lost = broken["no accepted job is lost"] + broken["every job ends"]
         twice = broken["published once"] + broken["one set of artifacts"]
         tries = [times for inbox in self.inboxes.values() for times in inbox.seen.values()]
@@ -101,7 +102,7 @@ class Result:
             ("requests sent again", _listed(self.ledger.troubles)),
             ("attempts", _listed(Counter({str(key): number for key, number in outcomes.items()}))),
             ("lost leases", str(outcomes[AttemptOutcome.LOST])),
-            ("lone crashes of one harmless job, at most", str(books.worst_luck())),
+            ("lone crashes of one harmless job, at most", str(worst.crash_count if worst else 0)),
             ("objects read again", str(self.objects)),
             ("orphan objects", str(books.orphans)),
             ("outbox rows", str(len(books.messages))),
@@ -231,8 +232,9 @@ def show(result: Result) -> None:
     rows = result.rows()
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {value}" for name, value in rows]
-    unlucky = [result.books.story(job_id) for job_id in result.books.unlucky()]
-    sys.stdout.write("\n".join([*lines, *result.complaints, *unlucky]) + "\n")
+    worst = result.books.worst_luck()
+    told = [f"the unluckiest, {result.books.story(worst.id)}"] if worst is not None and worst.crash_count else []
+    sys.stdout.write("\n".join([*lines, *told, *result.complaints]) + "\n")
 
 
 def main() -> int:
