@@ -48,8 +48,12 @@ def at_point(crew: Crew, tmp_path: Path, point: str, action: str) -> Process:
     return dispatcher(crew, **armed)
 
 
-def until_frozen(process: Process) -> None:
+def freeze_at(process: Process, tmp_path: Path, point: str) -> None:
+    """SIGSTOP while it waits at the failpoint; woken, it goes on from exactly there."""
+    until(lambda: list(tmp_path.glob(f"{point}.*.reached")), what=point)
+    process.send_signal(signal.SIGSTOP)
     until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, what="the freezing")
+    (tmp_path / f"{point}.go").touch()
 
 
 def wake_and_end(process: Process) -> None:
@@ -90,8 +94,8 @@ def test_a_zombie_that_has_not_sent_does_not_send_any_more(crew: Crew, outbox: O
     """Given a dispatcher frozen after its claim, when it wakes after another has delivered, then it lets go."""
     target, endpoint = outbox.target()
     (delivery,) = outbox.send(endpoint)
-    zombie = at_point(crew, tmp_path, "before_delivery", "stop")
-    until_frozen(zombie)
+    zombie = at_point(crew, tmp_path, "before_delivery", "wait")
+    freeze_at(zombie, tmp_path, "before_delivery")
     dispatcher(crew)
     until(lambda: outbox.states([delivery]) == [DELIVERED])
 
@@ -109,8 +113,8 @@ def test_a_zombie_that_has_its_answer_cannot_write_it(
     """Given a dispatcher frozen with an answer in hand, when another has made the next try, only that counts."""
     target, endpoint = outbox.target(status(first), status(second))
     (delivery,) = outbox.send(endpoint)
-    zombie = at_point(crew, tmp_path, "after_delivery", "stop")
-    until_frozen(zombie)
+    zombie = at_point(crew, tmp_path, "after_delivery", "wait")
+    freeze_at(zombie, tmp_path, "after_delivery")
     late = {"SAFELIGHT_WEBHOOK_RETRY_SECONDS": "[3600]"}
     dispatcher(crew, **late)
     until(lambda: len(outbox.log(delivery)) == 2)
@@ -131,8 +135,8 @@ def test_a_zombie_in_the_middle_of_its_next_try_changes_nothing(crew: Crew, outb
     """Given a zombie with an answer, when it wakes while another's try hangs, then that one still owns the delivery."""
     target, endpoint = outbox.target(status(200), hang)
     (delivery,) = outbox.send(endpoint)
-    zombie = at_point(crew, tmp_path, "after_delivery", "stop")
-    until_frozen(zombie)
+    zombie = at_point(crew, tmp_path, "after_delivery", "wait")
+    freeze_at(zombie, tmp_path, "after_delivery")
     dispatcher(crew, SAFELIGHT_WEBHOOK_TIMEOUT_SECONDS="60")
     until(lambda: len(target.received) == 2)
 
@@ -191,9 +195,9 @@ def test_a_frozen_dispatcher_delays_no_job(crew: Crew, seed: Seeder, sessions: S
         with sessions.begin() as session:
             secret = create_endpoint(session, client, hook.url).secret
         jobs = [seed.job(client, checkpoint, params={"prompt": "a canary sings"}) for _ in range(3)]
-        frozen = at_point(crew, tmp_path, "before_delivery", "stop")
+        frozen = at_point(crew, tmp_path, "before_delivery", "wait")
         publish_all(seed, sessions, limit=1)
-        until_frozen(frozen)
+        freeze_at(frozen, tmp_path, "before_delivery")
 
         publish_all(seed, sessions, limit=2)
 
