@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -348,6 +349,25 @@ def test_a_publish_does_not_wait_for_an_endpoint_that_is_being_deleted(
             session.execute(text("SET LOCAL lock_timeout = '100ms'"))
             assert publish(session, claimed.hold, [OUTPUT], {}) is Published.DONE
     assert count(sessions, WebhookEndpoint) == 0
+
+
+def test_a_url_is_changed_while_a_publish_refers_to_its_endpoint(seed: Seeder, sessions: Sessions, job: UUID) -> None:
+    target = endpoint(sessions, owner_of(seed, job))
+    (claimed,) = seed.claim()
+    with sessions.begin() as publishing:
+        assert publish(publishing, claimed.hold, [OUTPUT], {}) is Published.DONE
+        with sessions.begin() as session:
+            session.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            change_endpoint(session, session.get_one(WebhookEndpoint, target), url=URL + "/new")
+    assert targets(sessions, job, "job.succeeded") == [target]
+
+
+def test_every_verb_announces() -> None:
+    """No verb records an event past the outbox; a submit's `job.queued` is told to nobody."""
+    import models.jobs
+
+    rooms = Path(models.jobs.__file__).parent.glob("*.py")
+    assert [room.name for room in rooms if "events import record" in room.read_text()] == ["announce.py"]
 
 
 def test_dispatchers_are_woken_when_there_is_something_to_send(
