@@ -17,6 +17,8 @@ from models.base import Base, BigKey, CreatedAt
 
 CHANNEL = "safelight_jobs"
 """LISTEN here for job ids whose state changed."""
+CANCEL_CHANNEL = "safelight_cancels"
+"""Only those of running jobs that shall stop: a worker need not wake for each thing that happens to any job."""
 
 
 class JobEvent(Base):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -16,8 +17,40 @@ if TYPE_CHECKING:
     from worker.pipelines.base import Pixels
 
 PREVIEW_SECONDS = 0.7
+"""Between two previews, at least."""
+PREVIEW_SHARE = 0.01
+"""Of the device's time: what previews may cost. Where decoding is slow beside the net, they come less often."""
+PREVIEW_MOST_SECONDS = 10.0
+"""Between two previews, at most: the first one may have fitted a matrix."""
 NEARLY_DONE_SECONDS = 0.05
 """When the next batch is claimed, or a step before the end: a claim takes a few milliseconds."""
+
+
+@dataclass
+class PreviewPace:
+    """When the next preview may be made, by what the last one cost. One for all batches: a batch may be shorter."""
+
+    clock: Callable[[], float] = time.monotonic
+    _due: float = 0.0
+    _asked_at: float = 0.0
+
+    def begins(self) -> None:
+        """A batch: its first moments show nothing."""
+        self._due = max(self._due, self.clock() + PREVIEW_SECONDS)
+
+    def due(self) -> bool:
+        """Whether it is time for one; the caller makes it now."""
+        now = self.clock()
+        if now < self._due:
+            return False
+        self._asked_at, self._due = now, now + PREVIEW_SECONDS
+        return True
+
+    def made(self) -> None:
+        """It is there, or one of several."""
+        now = self.clock()
+        pause = (now - self._asked_at) / PREVIEW_SHARE
+        self._due = now + min(max(pause, PREVIEW_SECONDS), PREVIEW_MOST_SECONDS)
 
 
 class RunContext:
@@ -30,6 +63,7 @@ class RunContext:
         drain: Drain,
         reporter: Reporter,
         on_nearly_done: Callable[[], None] | None = None,
+        pace: PreviewPace | None = None,
     ) -> None:
         self._batch = {hold.job_id: hold for hold in batch}
         self._holds = holds
@@ -37,7 +71,8 @@ class RunContext:
         self._reporter = reporter
         self._on_nearly_done = on_nearly_done
         self._started = time.monotonic()
-        self._last_preview = self._started
+        self._pace = pace or PreviewPace()
+        self._pace.begins()
         self._remaining_seconds = 0.0
         self._done, self._total = 0, 1
         self._previews = dict.fromkeys(self._batch, 0)
@@ -71,11 +106,11 @@ class RunContext:
 
     def wants_preview(self) -> bool:
         """Whether it is time for one."""
-        return time.monotonic() - self._last_preview >= PREVIEW_SECONDS
+        return self._pace.due()
 
     def preview(self, job_id: UUID, pixels: "Pixels") -> None:
         """Show a rough (H, W, 3) uint8 picture of the item as it stands."""
-        self._last_preview = time.monotonic()
+        self._pace.made()
         self._previews[job_id] += 1
         self._reporter.show(job_id, pixels)
         self._reporter.say({job_id: self._progress(self._batch[job_id])})

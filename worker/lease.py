@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from models.events import CHANNEL
+from models.events import CANCEL_CHANNEL
 from models.jobs import Hold, Job, extend
 from worker.holds import Holds
 
@@ -60,7 +60,7 @@ class Heartbeat:
 
     def _serve(self, connection: Connection) -> None:
         """Beat and listen on one connection until it breaks."""
-        connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+        connection.exec_driver_sql(f"LISTEN {CANCEL_CHANNEL}")
         tick = min(TICK_SECONDS, self._period / 2)
         due = 0.0
         while not self._stopping.is_set():

@@ -30,7 +30,7 @@ from models.settings import Settings
 from models.states import Pool
 from worker.aside import Aside
 from worker.batch import BatchRun
-from worker.context import RunContext
+from worker.context import PreviewPace, RunContext
 from worker.courier.client import CourierClient
 from worker.courier.frames import Delivery, Parcel, PictureHead, Receipt
 from worker.devices import Device
@@ -95,6 +95,7 @@ class Runner:
     courier: CourierClient = field(init=False)
     watchdog: Watchdog = field(init=False)
     phase: str = "idle"
+    _previews: PreviewPace = field(default_factory=PreviewPace)
     _claimer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="claimer"))
     _ahead: "Future[Batch | None] | None" = None
     _running: Batch | None = None
@@ -245,6 +246,7 @@ class Runner:
                 self.drain,
                 self.reporter,
                 self._claim_ahead if len(part) == len(items) else None,
+                self._previews,
             ),
             finished=lambda item, pictures: self._hand_over(batch, item, pictures),
             failed=lambda item, error: self._fail(batch, batch.jobs[item.job_id].hold, error),

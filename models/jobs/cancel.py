@@ -2,9 +2,10 @@
 
 from uuid import UUID
 
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from models.events import CANCEL_CHANNEL
 from models.jobs.announce import announce
 from models.jobs.guard import give_back_quota
 from models.jobs.rows import Job
@@ -35,4 +36,5 @@ def cancel(session: Session, job_id: UUID) -> bool:
     ).one_or_none()
     if asked is not None:
         announce(session, [job_id], "job.cancel_requested")
+        session.execute(select(func.pg_notify(CANCEL_CHANNEL, str(job_id))))
     return asked is not None

@@ -7,7 +7,7 @@ import pytest
 from models.errors import StoppedError
 from models.jobs import Hold
 from models.progress import Progress
-from worker.context import RunContext
+from worker.context import PREVIEW_MOST_SECONDS, PREVIEW_SECONDS, PreviewPace, RunContext
 from worker.drain import Drain
 from worker.holds import Holds, Stop
 
@@ -115,3 +115,35 @@ def test_the_second_request_to_drain_means_now() -> None:
     assert not drain.leaves_no_time_for(1)
     drain.request()
     assert drain.leaves_no_time_for(0.001)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_preview_that_costs_much_comes_less_often() -> None:
+    """Given a decoder that takes 50 ms, then the next preview is due when that is one hundredth of the time."""
+    clock = Clock()
+    pace = PreviewPace(clock)
+    pace.begins()
+    assert not pace.due()
+    clock.now += PREVIEW_SECONDS
+    assert pace.due()
+    clock.now += 0.05
+    pace.made()
+    clock.now += 4.9
+    pace.begins()  # the next batch does not start afresh
+    assert not pace.due()
+    clock.now += PREVIEW_SECONDS
+    assert pace.due()
+    pace.made()
+    clock.now += PREVIEW_SECONDS
+    assert pace.due()
+    clock.now += 60.0  # a fit, once
+    pace.made()
+    clock.now += PREVIEW_MOST_SECONDS
+    assert pace.due()
+    assert not pace.due()
