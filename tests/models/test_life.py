@@ -279,8 +279,8 @@ class Life(RuleBasedStateMachine):
         ended = select(JobEvent.job_id, func.count()).where(JobEvent.kind.in_(FINAL_EVENTS)).group_by(JobEvent.job_id)
         pictures = select(Artifact.job_id, func.count()).group_by(Artifact.job_id)
         with self.seed.sessions() as session:
-            events = dict(session.execute(ended).tuples().all())
-            artifacts = dict(session.execute(pictures).tuples().all())
+            events = dict(session.execute(ended).all())
+            artifacts = dict(session.execute(pictures).all())
         assert events == {job_id: 1 for job_id, known in self.known.items() if known.final}
         assert artifacts == {
             job_id: known.images
