@@ -45,6 +45,7 @@ from worker.watchdog import Watchdog
 SETTLE_PAUSE_SECONDS = 0.5
 SUSPECT_PAUSE_SECONDS = 0.25
 """How often a worker that still stores pictures looks whether something other than a suspect waits."""
+MOMENT_SECONDS = 0.01
 
 log = structlog.get_logger()
 
@@ -169,7 +170,8 @@ class Runner:
             batch = self._claim(suspects=free)
             if batch is not None or free or not self._work_waits():
                 break
-            self.courier.flush(SUSPECT_PAUSE_SECONDS)
+            if self.courier.flush(SUSPECT_PAUSE_SECONDS):
+                time.sleep(MOMENT_SECONDS)  # what is not the courier's is just being ended aside
         return batch
 
     def _claim_ahead(self) -> None:
