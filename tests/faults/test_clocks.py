@@ -1,0 +1,147 @@
+"""Machines whose clocks are two hours off: only Postgres' clock is compared, so nothing expires early or late.
+
+libfaketime lies to real processes about the time of day. Their monotonic clocks stay true, as on a real machine.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+
+from models.clients import Client, issue_key
+from models.jobs import CheckpointCard, expire_overdue
+from models.session import Sessions
+from models.states import AttemptOutcome, JobState, Role
+from models.storage import Storage
+from tests.faults.ledger import assert_ended_once, read
+from tests.faults.test_spine import start_api
+from tests.faults.trace import Trace
+from tests.seeding import Seeder
+from tests.worker.conftest import Crew, until
+
+LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+SHIM = str(Path(__file__).with_name("wrong_clock"))
+SHORT = {"SAFELIGHT_LEASE_SECONDS": "3", "SAFELIGHT_SWEEP_SECONDS": "0.3"}
+LOST, SUCCEEDED = AttemptOutcome.LOST, AttemptOutcome.SUCCEEDED
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed (Debian: apt-get install libfaketime)"),
+]
+
+
+def clock(offset: str) -> dict[str, str]:
+    """The environment of a process whose time of day is off: `+2h`, `-2h`."""
+    return {
+        "LD_PRELOAD": str(LIBRARY),
+        "FAKETIME": offset,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",  # gunicorn keeps a monotonic time in a file's
+        "PYTHONPATH": os.pathsep.join(filter(None, (SHIM, os.environ.get("PYTHONPATH")))),
+    }
+
+
+@pytest.mark.parametrize(("of_worker", "of_sweeper"), [("+2h", "-2h"), ("-2h", "+2h")])
+def test_leases_end_neither_early_nor_late(
+    crew: Crew,
+    seed: Seeder,
+    sessions: Sessions,
+    storage: Storage,
+    slow_checkpoint: CheckpointCard,
+    trace: Trace,
+    of_worker: str,
+    of_sweeper: str,
+) -> None:
+    """Given a worker and a sweeper four hours apart, then a living lease stands and a dead one runs out."""
+    wrong = crew.worker(**SHORT, **clock(of_worker), **trace.environment)
+    crew.sweeper(**SHORT, **clock(of_sweeper))
+    long = {"prompt": "step 0.1", "num_inference_steps": 60}
+    living = seed.job(seed.client(), slow_checkpoint, params=long)
+    crew.ticket()
+    assert crew.finish(living, seconds=60) == [JobState.SUCCEEDED]
+    assert_ended_once(sessions, storage, living, SUCCEEDED)
+
+    dying = seed.job(seed.client(), slow_checkpoint, params={**long, "num_inference_steps": 30})
+    crew.ticket()
+    until(lambda: trace.steps(dying), what="the first step")
+    wrong.kill()
+    crew.worker(**SHORT)
+    assert crew.finish(dying, seconds=60) == [JobState.SUCCEEDED]
+    assert_ended_once(sessions, storage, dying, LOST, SUCCEEDED)
+
+
+def test_a_clock_that_jumps_costs_a_worker_nothing(
+    crew: Crew,
+    seed: Seeder,
+    sessions: Sessions,
+    storage: Storage,
+    slow_checkpoint: CheckpointCard,
+    trace: Trace,
+    tmp_path: Path,
+) -> None:
+    """Given a run, when the time of day jumps forth and back, then the worker holds what it held."""
+    setting = tmp_path / "faketime"
+    setting.write_text("+0")
+    jumping = {**clock(""), "FAKETIME_TIMESTAMP_FILE": str(setting), "FAKETIME_NO_CACHE": "1"}
+    del jumping["FAKETIME"]
+    crew.worker(**SHORT, **jumping, **trace.environment)
+    crew.sweeper(**SHORT)
+    job = seed.job(seed.client(), slow_checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 80})
+    crew.ticket()
+    for number, offset in enumerate(("+2h", "-2h"), start=1):
+        until(lambda number=number: len(trace.steps(job)) >= 20 * number, what="some steps")
+        setting.write_text(offset)
+    assert crew.finish(job, seconds=60) == [JobState.SUCCEEDED]
+    assert_ended_once(sessions, storage, job, SUCCEEDED)
+    moments = [step.at for step in trace.steps(job)]
+    assert max(moments) - min(moments) > 3 * 3600, "the worker did see its clock jump"
+
+
+@pytest.mark.parametrize("offset", ["+2h", "-2h"])
+def test_keys_and_deadlines_go_by_postgres(
+    crew: Crew, seed: Seeder, sessions: Sessions, slow_checkpoint: CheckpointCard, offset: str
+) -> None:
+    """Given an API that is two hours off, then a key and a deadline of an hour are good for an hour."""
+    client = seed.client()
+    _, url = start_api(crew, **clock(offset))
+    assert abs(_said_by(url) - datetime.now(UTC)) > timedelta(hours=1), "the API does see another time"
+
+    def post(key: str) -> httpx.Response:
+        return httpx.post(
+            f"{url}/v1/jobs",
+            headers={"Authorization": f"Bearer {key}"},
+            json={
+                "task": "text_to_image",
+                "checkpoint": slow_checkpoint.name,
+                "params": {"prompt": "a cat"},
+                "deadline_seconds": 3600,
+            },
+            timeout=30,
+        )
+
+    assert post(_key(sessions, client, timedelta(hours=-1))).status_code == 401
+    answer = post(_key(sessions, client, timedelta(hours=1)))
+    assert answer.status_code == 202, answer.text
+    job = UUID(answer.json()["id"])
+    with sessions.begin() as session:
+        assert expire_overdue(session) == 0
+    found = read(sessions, job).job
+    assert found.deadline_at is not None
+    assert found.deadline_at - found.created_at == timedelta(hours=1)
+    assert [claimed.job_id for claimed in seed.claim()] == [job]
+
+
+def _key(sessions: Sessions, client: UUID, good_for: timedelta) -> str:
+    with sessions.begin() as session:
+        owner = session.get_one(Client, client)
+        return issue_key(session, owner, Role.CLIENT, expires_at=datetime.now(UTC) + good_for).text
+
+
+def _said_by(url: str) -> datetime:
+    """The time of day in the API's `Date` header."""
+    from email.utils import parsedate_to_datetime
+
+    return parsedate_to_datetime(httpx.get(f"{url}/v1/health/live").headers["Date"])
