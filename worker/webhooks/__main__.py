@@ -18,9 +18,6 @@ from worker.webhooks.listening import Listener
 from worker.webhooks.network import make_tls
 from worker.webhooks.sending import Sender
 
-CONNECTIONS = 4
-"""For claims, the listener and the ends of tries, which take a moment each."""
-
 log = structlog.get_logger()
 
 
@@ -35,7 +32,7 @@ def main() -> int:
     configure_logging(settings, process="webhooks")
     logging.getLogger("httpcore").setLevel(logging.WARNING)  # at DEBUG it writes targets and signatures
     arm(settings)
-    engine = make_engine(settings, application="webhooks", pool_size=CONNECTIONS)
+    engine = make_engine(settings, application="webhooks")
     dispatcher = Dispatcher(settings, make_sessions(engine), make_sender(settings))
     listener = Listener(engine, dispatcher.ring)
     for number in (signal.SIGTERM, signal.SIGINT):
