@@ -69,6 +69,8 @@ class Result:
     """Kills by failpoints."""
     objects: int
     seconds: float
+    settled_seconds: float
+    """From the last fault to the last end."""
     quiet: bool
     """Whether everything had ended in time."""
     inboxes: Mapping[str, Inbox]
@@ -110,7 +112,7 @@ class Result:
             ("lost", str(lost)),
             ("published twice", str(twice)),
             ("other promises broken", str(len(books.broken) - lost - twice + len(self.ledger.refused))),
-            ("seconds", f"{self.seconds:.0f}"),
+            ("seconds", f"{self.seconds:.0f}, of them {self.settled_seconds:.0f} after the last fault"),
         ]
 
 
@@ -129,7 +131,9 @@ def run(plan: Plan, logs: Path | None = None) -> Result:
         fleet = stack.enter_context(running_fleet(make_fleet(settings, workers=plan.workers, more=more)))
         orders = draw_orders(plan.seed, plan.jobs, CLIENTS, plan.span_seconds)
         ledger, chaos = _under_fire(plan, fleet, services, keys, orders)
+        over = time.monotonic()
         quiet = wait_calmly(fleet, _patient(all_quiet(sessions, sent=has_dispatcher())), QUIET_SECONDS)
+        settled_seconds = time.monotonic() - over
         if logs is not None:
             logs.write_text(fleet.logs())
         books = read_books(sessions, orders, ledger, plan.max_crashes)
@@ -144,6 +148,7 @@ def run(plan: Plan, logs: Path | None = None) -> Result:
             from_inside=Counter(_ACTED.findall(fleet.logs())),
             objects=objects,
             seconds=time.monotonic() - began,
+            settled_seconds=settled_seconds,
             quiet=quiet,
             inboxes=receiver.inboxes,
         )
