@@ -8,7 +8,7 @@ COMPILE := $(BIN)/python .ci/compile_lock.py --quiet --generate-hashes --no-head
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types contracts migrations bench soak lock clean
+.PHONY: help demo test check format lint types contracts migrations mutants bench fuzz soak lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,15 @@ test: $(STAMP) ## every test, on the embedded services
 check: format lint types contracts ## before each commit: format, lint, types, contracts, quick tests
 	$(BIN)/python -m pytest -q -m "not slow and not browser" $(ARGS)
 
+FUZZ_SECONDS ?= 60
+FUZZ_EXAMPLES ?= 60
+FUZZ_SEED ?= $(shell date +%s)
+fuzz: $(STAMP) ## look for what breaks: atheris FUZZ_SECONDS a target, schemathesis and the life of jobs FUZZ_EXAMPLES
+	for name in upload body key frame cursor form url; do \
+		$(BIN)/python -m tests.fuzz $$name $(FUZZ_SECONDS) || exit 1; done
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_SEED=$(FUZZ_SEED) \
+		$(BIN)/python -m pytest -q tests/api/test_fuzz.py tests/models/test_life.py
+
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format --quiet .
 
@@ -57,6 +66,9 @@ migrations: $(STAMP) ## the migrations equal the metadata
 
 soak: $(STAMP) ## SEED=1 JOBS=2000: jobs under kills and outages for about six minutes, and their books
 	$(BIN)/python -m tests.faults.soak --seed $(or $(SEED),1) --jobs $(or $(JOBS),2000)
+
+mutants: $(STAMP) ## break the protocol in every named way, and show which test catches it
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: $(STAMP) ## the measurements of docs/performance.md, each beside its baseline
 	$(BIN)/python -m bench

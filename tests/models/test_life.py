@@ -204,6 +204,16 @@ class Life(RuleBasedStateMachine):
                 AttemptOutcome.CANCELED if canceled else AttemptOutcome.DRAINED,
             )
 
+    @rule(target=holds, hold=holds)
+    @precondition(lambda self: any(job.state is JobState.RUNNING for job in self.known.values()))
+    def lose_it_and_claim_again(self, hold: Hold) -> Any:
+        """As a worker that was frozen for long does: its old hold is in its hand when it has a new one."""
+        if self._current(hold) is None:
+            return multiple()
+        self.time_passes(hold.job_id, "lease_expires_at")
+        self.reap()
+        return self.claim(hold.owner, 6)
+
     # --- time, and what the sweeper does about it --------------------------------------------------------------------
 
     @rule(job=jobs, column=st.sampled_from(["lease_expires_at", "deadline_at", "results_expire_at"]))

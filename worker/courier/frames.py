@@ -16,8 +16,13 @@ from models.jobs import Hold
 from models.params import OutputFormat
 
 LENGTHS = struct.Struct("!IQ")
+MAX_HEAD_BYTES = 1 << 20
 PARCELS_AT_ONCE = 4
 """A courier works on so many, in the order in which they came."""
+
+
+class BrokenFrameError(ValueError):
+    """What came down the pipe is no frame: the two ends do not understand each other, and neither can go on."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +104,24 @@ def write_frame(stream: RawIOBase, message: Parcel | Drop, pixels: Sequence[memo
 
 
 def read_frame(stream: BufferedIOBase) -> tuple[Parcel | Drop, memoryview] | None:
-    """The next frame, or None when the worker has gone, even in the middle of one."""
+    """The next frame, or None when the worker has gone, even in the middle of one.
+
+    Raises:
+        BrokenFrameError: the head is none, or its pictures are not as large as the body.
+    """
     lengths = stream.read(LENGTHS.size)
     if len(lengths) < LENGTHS.size:
         return None
     head_bytes, body_bytes = LENGTHS.unpack(lengths)
+    if head_bytes > MAX_HEAD_BYTES:
+        raise BrokenFrameError(f"a head of {head_bytes} bytes")
     head = stream.read(head_bytes)
+    if len(head) < head_bytes:
+        return None
+    message = _parse_head(head)
+    told = sum(picture.size_bytes for picture in message.pictures) if isinstance(message, Parcel) else 0
+    if body_bytes != told:
+        raise BrokenFrameError(f"{body_bytes} bytes of pixels, where the head tells of {told}")
     body = memoryview(bytearray(body_bytes))
     filled = 0
     while filled < body_bytes:
@@ -112,7 +129,7 @@ def read_frame(stream: BufferedIOBase) -> tuple[Parcel | Drop, memoryview] | Non
         if not count:
             return None
         filled += count
-    return (_parse_head(head), body) if len(head) == head_bytes else None
+    return message, body
 
 
 def write_receipt(receipt: Receipt) -> bytes:
@@ -127,15 +144,24 @@ def read_receipt(line: bytes) -> Receipt:
 
 
 def _parse_head(raw: bytes) -> Parcel | Drop:
-    head = json.loads(raw)
-    if "drop" in head:
-        return Drop(_to_hold(head["drop"]))
-    return Parcel(
-        hold=_to_hold(head["parcel"]),
-        output_format=OutputFormat(head["format"]),
-        pictures=tuple(PictureHead(**picture) for picture in head["pictures"]),
-        measures=head["measures"],
-    )
+    try:
+        head = json.loads(raw)
+        if "drop" in head:
+            return Drop(_to_hold(head["drop"]))
+        return Parcel(
+            hold=_to_hold(head["parcel"]),
+            output_format=OutputFormat(head["format"]),
+            pictures=tuple(_to_picture(**picture) for picture in head["pictures"]),
+            measures=dict(head["measures"]),
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise BrokenFrameError(f"a head that is none: {type(error).__name__}") from error
+
+
+def _to_picture(index: int, seed: int, width: int, height: int) -> PictureHead:
+    if any(type(number) is not int for number in (index, seed, width, height)) or min(width, height) < 1:
+        raise TypeError("a picture has whole numbers, and a size")
+    return PictureHead(index, seed, width, height)
 
 
 def _write_all(stream: RawIOBase, part: memoryview) -> None:

@@ -4,7 +4,7 @@ The package stores two pickled arrays. Their raw samples are found by walking th
 """
 
 import gzip
-import pickletools
+import pickletools  # noqa: TID251  # reads opcodes, runs none
 from pathlib import Path
 from typing import Final
 
