@@ -1,9 +1,12 @@
 """A crew on services of its own (`own_services`), for tests that hurt the services themselves."""
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from sqlalchemy import Engine
 
 from models.checkpoints import scan_folder
 from models.jobs import CheckpointCard
@@ -26,6 +29,13 @@ class OwnCrew:
     sessions: Sessions
     storage: Storage
     checkpoint: CheckpointCard
+    engine: Engine
+
+    def restart_postgres(self) -> None:
+        """Its immediate shutdown, which cuts every connection, the test's own too; then the recovery."""
+        self.services.postgres.stop(signal.SIGQUIT)
+        self.services.postgres.start()
+        self.engine.dispose()
 
 
 @contextlib.contextmanager
@@ -39,7 +49,7 @@ def own_crew(services: OwnServices, folder: Path) -> Iterator[OwnCrew]:
     files = write_checkpoint(folder / "slow")
     try:
         checkpoint = seed.checkpoint("slow", family="slow", location=str(files), manifest=scan_folder(files))
-        yield OwnCrew(services, crew, seed, sessions, Storage(settings), checkpoint)
+        yield OwnCrew(services, crew, seed, sessions, Storage(settings), checkpoint, engine)
     finally:
         crew.end()
         engine.dispose()

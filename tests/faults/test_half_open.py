@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from models.jobs import CheckpointCard
+from models.jobs import CheckpointCard, Job, reap_lost
 from models.session import Sessions
 from models.states import AttemptOutcome, JobState
 from models.storage import Storage
@@ -88,3 +88,28 @@ def test_a_late_heartbeat_extends_nothing(
     assert_running(sessions, job, attempt=2)
     assert read(sessions, job).job.lease_expires_at == expires_at, "with 600 s, its own heartbeat comes much later"
     assert other.poll() is None
+
+
+def test_a_worker_hears_that_its_job_was_given_on(
+    crew: Crew, seed: Seeder, sessions: Sessions, storage: Storage, slow_checkpoint: CheckpointCard, trace: Trace
+) -> None:
+    """Given a lease that ended by Postgres' clock alone, then the heartbeat tells the worker, which stops in mid-run.
+
+    Its own clock tells it nothing: every heartbeat was in time.
+    """
+    crew.worker(**SHORT, **trace.environment)
+    job = seed.job(seed.client(), slow_checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 100})
+    crew.ticket()
+    until(lambda: trace.steps(job), what="the first step")
+    with sessions.begin() as session:
+        held = session.get_one(Job, job, with_for_update=True)
+        held.lease_expires_at = held.created_at
+        session.flush()
+        assert reap_lost(session, max_crashes=3).requeued == 1
+
+    until(lambda: len(trace.runs(job)) == 2, what="the second run")
+
+    _, second = trace.runs(job)
+    assert len([step for step in trace.steps(job) if step.at < second.at]) < 100
+    assert crew.finish(job, seconds=60) == [JobState.SUCCEEDED]
+    assert_ended_once(sessions, storage, job, AttemptOutcome.LOST, AttemptOutcome.SUCCEEDED)
