@@ -48,11 +48,14 @@ def test_a_broken_promise_fails_with_its_advice(name: str, lively: Sessions, env
 def test_a_warning_is_no_failure(
     seed: Seeder, sessions: Sessions, client: UUID, card: CheckpointCard, environment: dict[str, str]
 ) -> None:
-    """Given work and no worker, and a sweeper that fell silent, then each is said in its own way, and for how long."""
+    """Given work and no worker, then a sweeper that fell silent, then each is said in its own way, and for how long."""
     seed.job(client, card)
     waits(sessions)
     sweeper_alive(sessions)
     tight = {**environment, "SAFELIGHT_LEASE_SECONDS": "0.4", "SAFELIGHT_SWEEP_SECONDS": "0.05"}
+    (check,) = check_invariants(tight)
+    assert (check.name, check.level) == ("no_worker", Level.WARN)
+    run(sessions, BY_HAND["no_sweeper"])
     found = {check.name: check for check in check_invariants(tight)}
     assert {name: check.level for name, check in found.items()} == {"no_worker": Level.WARN, "no_sweeper": Level.FAIL}
     assert "for 36" in found["no_worker"].detail
