@@ -4,6 +4,7 @@ libfaketime lies to real processes about the time of day. Their monotonic clocks
 """
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -17,6 +18,7 @@ from models.session import Sessions
 from models.states import AttemptOutcome, JobState, Role
 from models.storage import Storage
 from tests.faults.ledger import assert_ended_once, read
+from tests.faults.points import Points
 from tests.faults.test_spine import start_api
 from tests.faults.trace import Trace
 from tests.seeding import Seeder
@@ -71,6 +73,32 @@ def test_leases_end_neither_early_nor_late(
     crew.worker(**SHORT)
     assert crew.finish(dying, seconds=60) == [JobState.SUCCEEDED]
     assert_ended_once(sessions, storage, dying, LOST, SUCCEEDED)
+
+
+@pytest.mark.parametrize("offset", ["+2h", "-2h"])
+def test_a_claims_own_lease_goes_by_postgres(
+    crew: Crew,
+    seed: Seeder,
+    sessions: Sessions,
+    storage: Storage,
+    slow_checkpoint: CheckpointCard,
+    points: Callable[[str], Points],
+    offset: str,
+) -> None:
+    """Given a worker that dies between its claim and its first heartbeat, then the lease is as long as any other."""
+    job = seed.job(seed.client(), slow_checkpoint)
+    doomed = crew.worker(wait=False, **SHORT, **clock(offset), **points("doomed").arm(after_claim="once-kill"))
+    until(lambda: crew.states(job) == [JobState.RUNNING], what="the claim")
+    doomed.kill()
+    found = read(sessions, job).job
+    assert found.lease_expires_at is not None
+    assert found.started_at is not None
+    assert found.lease_expires_at - found.started_at == timedelta(seconds=float(SHORT["SAFELIGHT_LEASE_SECONDS"]))
+
+    crew.sweeper(**SHORT, **clock(offset))
+    crew.worker(**SHORT)
+    assert crew.finish(job) == [JobState.SUCCEEDED]
+    assert_ended_once(sessions, storage, job, LOST, SUCCEEDED)
 
 
 def test_a_clock_that_jumps_costs_a_worker_nothing(

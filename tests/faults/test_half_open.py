@@ -1,5 +1,6 @@
 """A line to Postgres that hangs without breaking: the worker lets go by its own clock, before the job is given on."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +19,7 @@ from tests.worker.conftest import Crew, until
 
 SHORT = {"SAFELIGHT_LEASE_SECONDS": "3", "SAFELIGHT_SWEEP_SECONDS": "0.3"}
 HEARTBEAT = b"UPDATE jobs SET lease_expires_at"
+CLAIM = b"FOR UPDATE SKIP LOCKED"
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +60,35 @@ def test_a_worker_lets_go_before_the_job_is_given_on(
     given_back = [AttemptOutcome.DRAINED] * (read(sessions, job).job.attempt - 2)
     found = assert_ended_once(sessions, storage, job, AttemptOutcome.LOST, *given_back, AttemptOutcome.SUCCEEDED)
     assert found.job.crash_count == 1
+
+
+def test_a_claim_that_comes_late_is_given_back(
+    crew: Crew,
+    seed: Seeder,
+    sessions: Sessions,
+    storage: Storage,
+    slow_checkpoint: CheckpointCard,
+    postgres_line: Proxy,
+    trace: Trace,
+) -> None:
+    """Given a claim that was on its way for a whole lease, then its job is not run on it, and no crash is counted."""
+    rehearsals = [postgres_line.notice(CLAIM) for _ in range(2)]
+    crew.worker(**SHORT, **trace.environment, **to_postgres(crew.settings, postgres_line))
+    for rehearsal in rehearsals:
+        rehearsal.wait()
+    late = postgres_line.hold(CLAIM)
+    job = seed.job(seed.client(), slow_checkpoint)
+    crew.ticket()
+    late.wait()
+    time.sleep(float(SHORT["SAFELIGHT_LEASE_SECONDS"]) + 0.5)
+
+    late.release()
+
+    crew.sweeper(**SHORT)
+    assert crew.finish(job) == [JobState.SUCCEEDED]
+    found = assert_ended_once(sessions, storage, job, AttemptOutcome.DRAINED, AttemptOutcome.SUCCEEDED)
+    assert found.job.crash_count == 0
+    assert len(trace.runs(job)) == 1
 
 
 def test_a_late_heartbeat_extends_nothing(

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="all of them when none is named")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
-    parser.add_argument("--verbose", action="store_true", help="show what pytest said of those that were not caught")
+    parser.add_argument(
+        "--verbose", action="store_true", help="show why tests failed, and what pytest said of the rest"
+    )
     given = parser.parse_args(argv)
     unknown = set(given.names) - {mutant.name for mutant in MUTANTS}
     if unknown:
@@ -28,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with ThreadPoolExecutor(given.jobs) as pool:
         for trial in pool.map(attempt, [Mutant(BASELINE, (), tests), *chosen]):
             print(line(trial, wide), flush=True)  # noqa: T201
-            if given.verbose and not as_wanted(trial):
-                print(trial.output[-6000:], flush=True)  # noqa: T201
+            if given.verbose:
+                told = trial.output[-6000:] if not as_wanted(trial) else "\n".join(trial.failed.values())
+                print(textwrap.indent(told, "    "), flush=True)  # noqa: T201
             trials.append(trial)
     wrong = [trial.name for trial in trials if not as_wanted(trial)]
     caught = sum(trial.verdict is Verdict.CAUGHT for trial in trials if trial.name != BASELINE)

@@ -206,7 +206,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "worker/runner.py",
         "if self.holds.clock() - since > self.settings.lease_seconds / 2:",
         "if self.holds.clock() < since:",
-        f"{HALF_OPEN}::test_a_worker_lets_go_before_the_job_is_given_on[thawed]",
+        f"{HALF_OPEN}::test_a_claim_that_comes_late_is_given_back",
     ),
     _mutant(
         "drained_jobs_wait_for_their_lease",
@@ -228,7 +228,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "models/jobs/claim.py",
         "lease_expires_at=func.now() + seconds(lease_seconds),",
         f"lease_expires_at={_LATER},",
-        f"{LEASES}[-2h-+2h]",
+        f"{CLOCKS}::test_a_claims_own_lease_goes_by_postgres",
     ),
     _mutant(
         "local_clock_of_the_heartbeat",

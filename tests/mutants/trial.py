@@ -35,11 +35,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Trial:
-    """How one mutant fared. `failed` are the tests that did."""
+    """How one mutant fared. `failed` are the tests that did, each with the first line of why."""
 
     name: str
     verdict: Verdict
-    failed: tuple[str, ...]
+    failed: dict[str, str]
     seconds: float
     output: str
 
@@ -72,7 +72,7 @@ def attempt(mutant: Mutant) -> Trial:
             for path, text in mutated(folder, mutant).items():
                 path.write_text(text)
         except DoesNotApplyError as error:
-            return Trial(mutant.name, Verdict.BROKEN, (), 0.0, str(error))
+            return Trial(mutant.name, Verdict.BROKEN, {}, 0.0, str(error))
         verdict, failed, output = _run(folder, mutant.tests)
     return Trial(mutant.name, verdict, failed, time.monotonic() - started, output)
 
@@ -97,13 +97,13 @@ def copied_tree() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(folder: Path, tests: Sequence[str]) -> tuple[Verdict, tuple[str, ...], str]:
+def _run(folder: Path, tests: Sequence[str]) -> tuple[Verdict, dict[str, str], str]:
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     where = subprocess.run(
         [sys.executable, "-c", _WHERE], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     if where.returncode or not all(path.startswith(str(folder)) for path in where.stdout.split()):
-        return Verdict.BROKEN, (), f"not this tree would be tested: {where.stdout}{where.stderr}"
+        return Verdict.BROKEN, {}, f"not this tree would be tested: {where.stdout}{where.stderr}"
     report = folder / "mutant.xml"
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
     try:
@@ -111,20 +111,24 @@ def _run(folder: Path, tests: Sequence[str]) -> tuple[Verdict, tuple[str, ...], 
             argv, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=MOST_SECONDS
         )
     except subprocess.TimeoutExpired as error:
-        return Verdict.BROKEN, (), f"not done after {error.timeout:g} s"
+        return Verdict.BROKEN, {}, f"not done after {error.timeout:g} s"
     if not report.exists():
-        return Verdict.BROKEN, (), done.stdout + done.stderr
+        return Verdict.BROKEN, {}, done.stdout + done.stderr
     return (*_judge(report), done.stdout)
 
 
-def _judge(report: Path) -> tuple[Verdict, tuple[str, ...]]:
+def _judge(report: Path) -> tuple[Verdict, dict[str, str]]:
     """Only a test that ran and failed counts: an error before it shows nothing."""
     cases = list(ET.parse(report).getroot().iter("testcase"))  # noqa: S314  # pytest wrote it just now
-    failed = tuple(case.get("name", "") for case in cases if case.find("failure") is not None)
+    failed = {case.get("name", ""): _first_line(bad) for case in cases if (bad := case.find("failure")) is not None}
     if failed:
         return Verdict.CAUGHT, failed
     if not cases or any(case.find("error") is not None for case in cases):
-        return Verdict.BROKEN, ()
+        return Verdict.BROKEN, {}
     if all(case.find("skipped") is not None for case in cases):
-        return Verdict.SKIPPED, ()
-    return Verdict.SURVIVED, ()
+        return Verdict.SKIPPED, {}
+    return Verdict.SURVIVED, {}
+
+
+def _first_line(failure: ET.Element) -> str:
+    return (failure.get("message") or "").partition("\n")[0]
