@@ -7,10 +7,13 @@ from uuid import uuid4
 import pytest
 import redis
 from celery import Celery
+from sqlalchemy import text
+from sqlalchemy.exc import DataError
 
 from models.errors import NotFoundError, StorageError
 from models.progress import Progress, ProgressBoard
 from models.queue import WAKE_TASK, TicketSender, clear_ticket, connect_redis, make_celery, send_ticket
+from models.session import Sessions
 from models.settings import Settings
 from models.states import Pool
 from models.storage import Storage
@@ -106,3 +109,9 @@ def test_progress_and_previews_are_read_back_and_absent_when_redis_is_away(
     away.put({job: Progress(1, "running", 4, 30)})
     assert away.get([job]) == {}
     assert away.preview(job) is None
+
+
+def test_an_error_of_postgres_does_not_quote_what_was_sent(sessions: Sessions) -> None:
+    with sessions() as session, pytest.raises(DataError) as caught:
+        session.execute(text("SELECT 1 / 0 WHERE CAST(:prompt AS text) IS NOT NULL"), {"prompt": "a secret cat"})
+    assert "secret" not in str(caught.value)
