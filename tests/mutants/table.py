@@ -281,6 +281,20 @@ MUTANTS: tuple[Mutant, ...] = (
         POISON,
     ),
     _mutant(
+        "crashes_count_beside_what_the_worker_held",
+        "models/jobs/sweep.py",
+        "(Attempt.batch_jobs == 1) & ~company",
+        "(Attempt.batch_jobs == 1)",
+        "tests/models/test_endings.py::test_a_lost_lease_is_no_crash_of_a_job_whose_worker_held_another",
+    ),
+    _mutant(
+        "busy_workers_claim_suspects",
+        "models/jobs/claim.py",
+        "allowed = select(head.c.id) if suspects else select(head.c.id).where(~head.c.isolate)",
+        "allowed = select(head.c.id)",
+        f"{FAULTS}/test_suspects.py::test_a_suspect_that_is_being_stored_is_not_lost_with_the_next_one",
+    ),
+    _mutant(
         "no_crash_cap",
         "models/jobs/sweep.py",
         "elif crashes >= max_crashes:",
