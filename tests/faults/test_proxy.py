@@ -166,3 +166,12 @@ def test_a_notice_changes_nothing(proxy: Proxy, caller: Caller) -> None:
         caller.say(text)
         assert caller.hear() == text
     trap.wait()
+
+
+def test_a_delayed_line_keeps_every_byte_in_order(proxy: Proxy, caller: Caller) -> None:
+    proxy.delay_seconds = 0.05
+    texts = [b"one", b"two", b"three"]
+    for text in texts:
+        caller.say(text)
+    with caller.connection.makefile("rb") as lines:
+        assert [next(lines).strip() for _ in texts] == texts

@@ -156,6 +156,19 @@ def test_an_expired_lease_is_claimed_again_and_the_lost_try_is_logged(post: Post
     assert post.log(delivery) == [(1, None, LOST), (2, 200, None)]
 
 
+def test_a_dispatcher_is_its_own_zombie(post: Post) -> None:
+    """Given a try that its own dispatcher made again, when the first one ends late, then only the second counts."""
+    (delivery,) = post.send(post.endpoint())
+    (first,) = post.claim(owner="d1")
+    post.lose(delivery)
+    (second,) = post.claim(owner="d1")
+
+    assert {post.take(first.hold), post.fail(first.hold), post.gone(first.hold)} == {Settled.FENCED}
+
+    assert post.take(second.hold) is Settled.DELIVERED
+    assert post.log(delivery) == [(1, None, LOST), (2, 200, None)]
+
+
 def test_a_zombie_does_not_end_what_was_redelivered_meanwhile(post: Post) -> None:
     """Given a lost try and a redelivery that nobody has claimed, when its zombie wakes, then the redelivery stands."""
     (delivery,) = post.send(post.endpoint())

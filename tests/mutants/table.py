@@ -22,6 +22,7 @@ STORAGE = f"{FAULTS}/test_storage_trouble.py"
 RESTARTS = f"{FAULTS}/test_postgres_restarts.py"
 POISON = f"{FAULTS}/test_poison.py::test_a_poison_job_in_a_batch_of_four"
 DRAIN = f"{FAULTS}/test_drain.py::test_at_most_one_batch_is_repeated"
+DELIVERIES = "tests/models/test_deliveries.py"
 COURIER = "tests/worker/test_courier.py"
 LEASES = f"{CLOCKS}::test_leases_end_neither_early_nor_late"
 _NOW = '__import__("datetime").datetime.now(__import__("datetime").UTC)'
@@ -335,6 +336,28 @@ MUTANTS: tuple[Mutant, ...] = (
     return process.wake() if waits else 0
 """,
         f"{SWEEPERS}::test_a_ticket_that_names_nothing_wakes_a_worker_all_the_same",
+    ),
+    # --- webhooks, under the same protocol ---
+    _mutant(
+        "no_tries_guard_at_a_delivery",
+        "models/webhooks/delivery.py",
+        "        WebhookDelivery.tries == hold.tries,\n",
+        "",
+        f"{DELIVERIES}::test_a_dispatcher_is_its_own_zombie",
+    ),
+    _mutant(
+        "no_owner_guard_at_a_delivery",
+        "models/webhooks/delivery.py",
+        "        WebhookDelivery.lease_owner == hold.owner,\n",
+        "",
+        f"{DELIVERIES}::test_a_zombie_does_not_end_what_was_redelivered_meanwhile",
+    ),
+    _mutant(
+        "dispatchers_wait_for_each_other",
+        "models/webhooks/claim.py",
+        ".with_for_update(of=WebhookEndpoint, skip_locked=True, key_share=True)",
+        ".with_for_update(of=WebhookEndpoint, key_share=True)",
+        f"{DELIVERIES}::test_a_claim_that_is_not_committed_is_passed_by_and_the_cap_holds",
     ),
     # --- what is written with a transition ---
     _mutant(
