@@ -296,6 +296,13 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{FAULTS}/test_suspects.py::test_a_suspect_that_is_being_stored_is_not_lost_with_the_next_one",
     ),
     _mutant(
+        "work_is_claimed_ahead_beside_a_suspect",
+        "worker/runner.py",
+        "if self._ahead is None and not alone and",
+        "if self._ahead is None and",
+        "tests/worker/test_runner.py::test_nothing_is_claimed_ahead_beside_a_suspect",
+    ),
+    _mutant(
         "no_crash_cap",
         "models/jobs/sweep.py",
         "elif crashes >= max_crashes:",

@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 
 from models.checkpoints import Checkpoint
-from models.jobs import Attempt, CheckpointCard, FairClock, cancel, reap_lost
+from models.jobs import Attempt, CheckpointCard, FairClock, Job, cancel, reap_lost
 from models.session import Sessions
 from models.settings import Settings
 from models.states import AttemptOutcome, JobState, Pool
@@ -161,6 +161,31 @@ def test_work_claimed_ahead_is_given_back_by_a_draining_worker(
     process.runner._claim_ahead = claim_and_drain  # type: ignore[method-assign]
     assert run() == 1
     assert (seed.read(first).state, seed.read(second).state) == (JobState.SUCCEEDED, JobState.QUEUED)
+
+
+def test_nothing_is_claimed_ahead_beside_a_suspect(
+    run: Callable[[], int],
+    process: WorkerProcess,
+    seed: Seeder,
+    sessions: Sessions,
+    slow_checkpoint: CheckpointCard,
+) -> None:
+    """Given a job that a worker was lost with, when it runs, then what waits behind it is not held beside it."""
+    client = seed.client()
+    suspect, behind = (seed.job(client, slow_checkpoint) for _ in range(2))
+    with sessions.begin() as session:
+        session.execute(update(Job).where(Job.id == suspect).values(isolate=True))
+    claim_ahead = process.runner._claim_ahead
+    seen: list[bool] = []
+
+    def look() -> None:
+        claim_ahead()
+        seen.append(process.runner._ahead is not None)
+
+    process.runner._claim_ahead = look  # type: ignore[method-assign]
+    assert run() == 2
+    assert seen == [False, True]
+    assert [seed.read(job).state for job in (suspect, behind)] == [JobState.SUCCEEDED] * 2
 
 
 def test_a_broken_device_ends_the_process_after_its_jobs_were_given_back(
