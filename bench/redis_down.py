@@ -46,7 +46,7 @@ def redis_down() -> list[Figure]:
     with own_services(unsafe=False) as services:
         settings = services.settings.model_copy(update=LIMITS)
         key = _client_key(settings)
-        fleet = make_fleet(settings, workers=0, sweepers=0)
+        fleet = make_fleet(settings, workers=0, sweepers=0, dispatchers=0)
         with running_fleet(fleet):
             _until_up(fleet)
             _load(fleet.url, key, PHASE_SECONDS / 4)

@@ -17,7 +17,7 @@ import redis
 
 from models.queue import WAKE_TASK, connect_redis, make_celery
 from models.states import Pool
-from tests.faults.fleet import Fleet, Part, Role, has_dispatcher, pick
+from tests.faults.fleet import Fleet, Part, Role, pick
 from tests.faults.own_services import OwnServices, Service
 
 KILL_SECONDS = (1.5, 3.5)
@@ -132,8 +132,6 @@ class Chaos:
                 self.done[name] += 1
 
     def _kill(self, role: Role) -> None:
-        if role is Role.DISPATCHER and not has_dispatcher():
-            return
         # A worker's start is the dear one: its child, or the courier alone, die more often than all of it.
         parts = {
             Role.WORKER: (Part.MAIN, Part.CHILD, Part.CHILD, Part.COURIER, Part.COURIER),
@@ -147,8 +145,6 @@ class Chaos:
 
     def _zombie(self, role: Role, now: float) -> None:
         """Stop a process and wake it when its lease has run out."""
-        if role is Role.DISPATCHER and not has_dispatcher():
-            return
         member = pick(self.fleet, role, self.dice)
         part = self.dice.choice((None, Part.CHILD, Part.COURIER)) if role is Role.WORKER else None
         stopped = (

@@ -5,7 +5,6 @@ dies, and when, is `chaos`'s business. Only the main thread may use a fleet.
 """
 
 import contextlib
-import importlib.util
 import os
 import random
 import signal
@@ -151,7 +150,12 @@ class Fleet:
 
 
 def make_fleet(
-    settings: Settings, *, workers: int, sweepers: int = 2, more: Mapping[Role, Mapping[str, str]] | None = None
+    settings: Settings,
+    *,
+    workers: int,
+    sweepers: int = 2,
+    dispatchers: int = 1,
+    more: Mapping[Role, Mapping[str, str]] | None = None,
 ) -> Fleet:
     """A fleet on these settings that does not run yet. `more` adds to the environment of a role."""
     port = ports.assign(("api",), {})["api"]
@@ -160,9 +164,8 @@ def make_fleet(
         ("api", Role.API, ("gunicorn", "-c", "python:api.gunicorn_conf", "api.wsgi:app")),
         *((f"worker-{number}", Role.WORKER, _worker(f"gpu-{number}")) for number in range(1, workers + 1)),
         *((f"sweeper-{number}", Role.SWEEPER, ("worker.sweeper",)) for number in range(1, sweepers + 1)),
+        *((f"dispatcher-{number}", Role.DISPATCHER, ("worker.webhooks",)) for number in range(1, dispatchers + 1)),
     ]
-    if has_dispatcher():
-        lines.append(("dispatcher", Role.DISPATCHER, ("worker.webhooks",)))
     members = [
         Member(name, role, argv, {**common, **(more or {}).get(role, {})}, settings.home / "logs" / f"{name}.log")
         for name, role, argv in lines
@@ -183,11 +186,6 @@ def running_fleet(fleet: Fleet) -> Iterator[Fleet]:
 def pick(fleet: Fleet, role: Role, dice: random.Random) -> Member:
     """Any member of a role."""
     return dice.choice(fleet.of(role))
-
-
-def has_dispatcher() -> bool:
-    """Whether this version of the product sends webhooks."""
-    return importlib.util.find_spec("worker.webhooks") is not None
 
 
 def _worker(name: str) -> tuple[str, ...]:

@@ -29,16 +29,19 @@ class Inbox:
     """webhook-id → how often it came with a valid signature."""
     told: dict[str, set[str]] = field(default_factory=dict)
     """webhook-id → the bodies that came under it; one, if all tries are the same."""
-    forged: int = 0
+    forged: list[str] = field(default_factory=list)
+    """Whole requests whose signature did not fit: what they were, and why."""
+    cut_off: int = 0
+    """Requests whose sender died in the middle of them."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, headers: dict[str, str], body: bytes) -> bool:
         """Check and remember one request."""
         try:
             Webhook(self.secret).verify(body, headers)
-        except WebhookVerificationError:
+        except WebhookVerificationError as error:
             with self.lock:
-                self.forged += 1
+                self.forged.append(f"{headers.get('webhook-id')}, {len(body)} bytes: {error}")
             return False
         with self.lock:
             name = headers["webhook-id"]
@@ -94,8 +97,14 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", "0")))
+                length = int(self.headers.get("content-length", "0"))
+                body = self.rfile.read(length)
                 inbox = receiver.inboxes.get(self.path.lstrip("/"))
+                if inbox is not None and len(body) < length:
+                    self.close_connection = True
+                    with inbox.lock:
+                        inbox.cut_off += 1
+                    return
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status = receiver.status_for(inbox, headers, body) if inbox is not None else 404
                 with contextlib.suppress(OSError):

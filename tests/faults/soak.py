@@ -23,9 +23,9 @@ from models.settings import Settings
 from models.states import AttemptOutcome, JobState
 from models.storage import Storage
 from models.webhooks.endpoints import create_endpoint
-from tests.faults.accounting import Books, all_quiet, check_books, check_objects, check_webhooks, read_books
+from tests.faults.accounting import Books, all_quiet, check_books, check_objects, check_outbox, check_told, read_books
 from tests.faults.chaos import FAILPOINTS, Chaos, draw_acts, span_of, wait_calmly
-from tests.faults.fleet import Fleet, has_dispatcher, make_fleet, running_fleet
+from tests.faults.fleet import Fleet, make_fleet, running_fleet
 from tests.faults.orders import Order, draw_orders
 from tests.faults.own_services import OwnServices, own_services
 from tests.faults.receiver import Inbox, Receiver
@@ -91,6 +91,7 @@ class Result:
         worst = books.worst_luck()
         lost = broken["no accepted job is lost"] + broken["every job ends"]
         twice = broken["published once"] + broken["one set of artifacts"]
+        cut = sum(inbox.cut_off for inbox in self.inboxes.values())
         tries = [times for inbox in self.inboxes.values() for times in inbox.seen.values()]
         return [
             ("seed", str(self.plan.seed)),
@@ -108,7 +109,7 @@ class Result:
             ("objects read again", str(self.objects)),
             ("orphan objects", str(books.orphans)),
             ("outbox rows", str(len(books.messages))),
-            ("webhooks told", f"{len(tries)}, in {sum(tries)} requests" if has_dispatcher() else "no dispatcher"),
+            ("webhooks told", f"{len(tries)}, in {sum(tries)} requests, {cut} more cut off"),
             ("lost", str(lost)),
             ("published twice", str(twice)),
             ("other promises broken", str(len(books.broken) - lost - twice + len(self.ledger.refused))),
@@ -132,13 +133,14 @@ def run(plan: Plan, logs: Path | None = None) -> Result:
         orders = draw_orders(plan.seed, plan.jobs, CLIENTS, plan.span_seconds)
         ledger, chaos = _under_fire(plan, fleet, services, keys, orders)
         over = time.monotonic()
-        quiet = wait_calmly(fleet, _patient(all_quiet(sessions, sent=has_dispatcher())), QUIET_SECONDS)
+        quiet = wait_calmly(fleet, _patient(all_quiet(sessions)), QUIET_SECONDS)
         settled_seconds = time.monotonic() - over
         if logs is not None:
             logs.write_text(fleet.logs())
         books = read_books(sessions, orders, ledger, plan.max_crashes)
         check_books(books)
-        check_webhooks(books, receiver.inboxes, sent=has_dispatcher())
+        check_outbox(books)
+        check_told(books, receiver.inboxes)
         objects = check_objects(books, Storage(settings))
         return Result(
             plan=plan,

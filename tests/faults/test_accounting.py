@@ -12,7 +12,7 @@ from models.params import OutputFormat
 from models.session import Sessions
 from models.storage import Storage
 from models.webhooks.endpoints import create_endpoint
-from tests.faults.accounting import check_books, check_objects, check_webhooks, read_books
+from tests.faults.accounting import check_books, check_objects, check_outbox, check_told, read_books
 from tests.faults.orders import Order
 from tests.faults.receiver import Inbox
 from tests.faults.submitters import Ledger
@@ -49,7 +49,7 @@ def broken(job: UUID, sessions: Sessions, storage: Storage) -> Callable[[], set[
     def read() -> set[str]:
         books = read_books(sessions, [ORDER], Ledger(jobs={0: job}), max_crashes=3)
         check_books(books)
-        check_webhooks(books, {}, sent=False)
+        check_outbox(books)
         check_objects(books, storage)
         return {one.promise for one in books.broken}
 
@@ -137,7 +137,7 @@ def test_what_targets_were_told_is_compared(job: UUID, sessions: Sessions) -> No
     inbox = Inbox("whsec_" + "a" * 44)
     assert not inbox.take({"webhook-id": "m", "webhook-timestamp": "1", "webhook-signature": "v1,x"}, b"{}")
     books = read_books(sessions, [ORDER], Ledger(jobs={0: job}), max_crashes=3)
-    check_webhooks(books, {"client-0": inbox}, sent=True)
+    check_told(books, {"client-0": inbox})
     assert {one.promise for one in books.broken} == {
         "every target was told once of each job",
         "every signature is valid",
