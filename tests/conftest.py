@@ -5,6 +5,7 @@ to services that it started itself.
 """
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -27,6 +28,8 @@ from tests.services import Services, running_services
 # The machines that run this are slow and shared: how long an example takes says nothing.
 hypothesis_settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("suite")
+
+DROP_TRIES = 20
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +73,7 @@ def settings(base_settings: Settings, template: str) -> Iterator[Settings]:
     _administer(base_settings, "CREATE DATABASE {} TEMPLATE {}", name, template)
     redis.Redis.from_url(base_settings.redis_url).flushall()
     yield with_database(base_settings, name)
-    _administer(base_settings, "DROP DATABASE {} WITH (FORCE)", name)
+    _drop(base_settings, name)
 
 
 @pytest.fixture
@@ -120,6 +123,16 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         text = value.get_secret_value() if hasattr(value, "get_secret_value") else value
         found[f"SAFELIGHT_{name.upper()}"] = json.dumps(text) if isinstance(text, tuple) else str(text)
     return found
+
+
+def _drop(settings: Settings, name: str) -> None:
+    """Drop a database, whoever is in it. Autovacuum belongs to Postgres' own user: it cannot be thrown out, but ends."""
+    for _ in range(DROP_TRIES):
+        try:
+            return _administer(settings, "DROP DATABASE {} WITH (FORCE)", name)
+        except psycopg.errors.InsufficientPrivilege:
+            time.sleep(0.5)
+    return _administer(settings, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 def _administer(settings: Settings, statement: str, *names: str) -> None:
