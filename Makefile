@@ -31,8 +31,10 @@ venv: $(STAMP) ## make .venv with the locked dependencies
 demo: $(STAMP) ## start everything, make pictures, leave them in demo/, stop again
 	$(BIN)/safelight demo --output demo
 
+# Most of the slow tests wait for a lease or a process: three at a time, each on services of its own, keep two cores busy.
+TEST_PROCESSES ?= 3
 test: $(STAMP) ## every test, on the embedded services
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 check: format lint types contracts ## before each commit: format, lint, types, contracts, quick tests
 	$(BIN)/python -m pytest -q -m "not slow and not browser" $(ARGS)

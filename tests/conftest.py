@@ -126,7 +126,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
 
 
 def _drop(settings: Settings, name: str) -> None:
-    """Drop a database, whoever is in it. Autovacuum belongs to Postgres' own user: it cannot be thrown out, but ends."""
+    """Drop a database, whoever is in it. Autovacuum cannot be thrown out by us, but ends soon."""
     for _ in range(DROP_TRIES):
         try:
             return _administer(settings, "DROP DATABASE {} WITH (FORCE)", name)

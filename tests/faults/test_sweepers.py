@@ -43,8 +43,8 @@ def test_a_sweeper_dies_between_its_transaction_and_the_ticket(
     redis_line: Proxy,
 ) -> None:
     """Given a job that was given back and nobody was told of, then the next sweep tells an idle worker."""
-    crew.worker(**SHORT)
     (job,) = lost_jobs(seed, sessions, slow_checkpoint, 1)
+    crew.worker(**SHORT)  # after that, since it looks for work once when it starts
     redis_line.freeze()
     doomed = crew.sweeper(**SHORT, **to_redis(crew.settings, redis_line))
     until(lambda: crew.states(job) == [JobState.QUEUED], what="the reaping")

@@ -44,7 +44,10 @@ class Handler(BaseHTTPRequestHandler):
     server: "Target"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # its sender was killed while it wrote
+            return
         self.server.take(Received(self.path, self.headers, body))(self)
 
     def do_GET(self) -> None:
