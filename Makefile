@@ -76,6 +76,7 @@ bench: $(STAMP) ## the measurements of docs/performance.md, each beside its base
 	$(BIN)/python -m bench
 
 lock: ## resolve the locks again, with the hash of every file (needs pip-tools in .venv)
+	rm -f requirements.lock # its torch line, without +cpu, would choose the build of the index
 	$(COMPILE) -c constraints.txt --extra worker --extra standalone --extra test -o requirements.lock pyproject.toml
 	sed -i -e '/^#/d; /^$$/d' -e 's/^\(torch==[0-9.]*\)+cpu/\1/' \
 		-e "s/^\(atheris==[0-9.]*\) /\1 ; sys_platform == 'linux' and python_version < '3.14' /" requirements.lock
