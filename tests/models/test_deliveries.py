@@ -2,104 +2,25 @@
 
 import json
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, event, func, select, text, update
+from sqlalchemy import func, select, text
 
 from models.session import Sessions
 from models.settings import Settings
-from models.webhooks import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from models.webhooks import DeliveryState, WebhookDelivery, WebhookEndpoint
 from models.webhooks.claim import LOST, ClaimedDelivery, Shares, claim_deliveries, fail_disabled
 from models.webhooks.delivery import (
     JITTER,
     MAX_RETRY_AFTER_SECONDS,
-    DeliveryHold,
     Settled,
     Tried,
-    delivered,
-    gone,
     retry_or_fail,
 )
-from models.webhooks.endpoints import create_endpoint
 from models.webhooks.outbox import enqueue_test, redeliver
+from tests.models.post import FAILED, LEASE_SECONDS, Post
 from tests.seeding import Seeder
-
-TOOK = Tried(0.1, 200)
-FAILED = Tried(0.1, 500, "status")
-LEASE_SECONDS = 30.0
-
-
-@dataclass
-class Post:
-    """Endpoints, messages and claims of one test, each in a transaction of its own."""
-
-    sessions: Sessions
-    seed: Seeder
-    settings: Settings
-
-    def endpoint(self, url: str = "https://example.com/hook", client: UUID | None = None) -> UUID:
-        """Of a client of its own, unless one is given."""
-        with self.sessions.begin() as session:
-            return create_endpoint(session, client or self.seed.client(), url).id
-
-    def send(self, endpoint: UUID, count: int = 1) -> list[UUID]:
-        with self.sessions.begin() as session:
-            made = [enqueue_test(session, endpoint) for _ in range(count)]
-        return [delivery for delivery in made if delivery is not None]
-
-    def claim(
-        self, *, owner: str = "d1", limit: int = 10, per_endpoint: int = 4, per_client: int = 99
-    ) -> list[ClaimedDelivery]:
-        shares = Shares(per_endpoint, per_client)
-        with self.sessions.begin() as session:
-            return claim_deliveries(session, owner=owner, limit=limit, shares=shares, lease_seconds=LEASE_SECONDS)
-
-    def fail(self, hold: DeliveryHold, tried: Tried = FAILED, *, final: bool = False) -> Settled:
-        with self.sessions.begin() as session:
-            return retry_or_fail(session, hold, tried, self.settings, final=final)
-
-    def take(self, hold: DeliveryHold) -> Settled:
-        with self.sessions.begin() as session:
-            return delivered(session, hold, TOOK)
-
-    def gone(self, hold: DeliveryHold) -> Settled:
-        with self.sessions.begin() as session:
-            return gone(session, hold, Tried(0.1, 410, "status"))
-
-    def read(self, delivery: UUID) -> WebhookDelivery:
-        with self.sessions() as session:
-            return session.get_one(WebhookDelivery, delivery)
-
-    def read_endpoint(self, endpoint: UUID) -> WebhookEndpoint:
-        with self.sessions() as session:
-            return session.get_one(WebhookEndpoint, endpoint)
-
-    def log(self, delivery: UUID) -> list[tuple[int, int | None, str | None]]:
-        query = select(WebhookAttempt).where(WebhookAttempt.delivery_id == delivery).order_by(WebhookAttempt.number)
-        with self.sessions() as session:
-            return [(row.number, row.status_code, row.error) for row in session.scalars(query)]
-
-    def pause(self, delivery: UUID) -> float:
-        """Until it is due again."""
-        query = select(func.extract("epoch", WebhookDelivery.available_at - func.now()))
-        with self.sessions() as session:
-            return float(session.scalars(query.where(WebhookDelivery.id == delivery)).one())
-
-    def change(self, table: Any, row: UUID, **values: Any) -> None:
-        with self.sessions.begin() as session:
-            session.execute(update(table).where(table.id == row).values(**values))
-
-    def make_due(self, delivery: UUID) -> None:
-        self.change(WebhookDelivery, delivery, available_at=func.now())
-
-    def lose(self, delivery: UUID) -> None:
-        """Its lease runs out."""
-        self.change(WebhookDelivery, delivery, lease_expires_at=func.now() - timedelta(seconds=1))
 
 
 @pytest.fixture
@@ -438,63 +359,3 @@ def test_one_bad_try_a_week_does_not_disable(post: Post) -> None:
     post.change(WebhookDelivery, old, finished_at=ago)
     assert post.fail(claimed[new]) is Settled.RETRIED
     assert post.read_endpoint(endpoint).enabled
-
-
-# --- plans -----------------------------------------------------------------------------------------------------------
-
-FLOOD_SQL = text("""
-WITH message AS (
-    INSERT INTO webhook_messages (kind, payload) SELECT 'webhook.test', '{}' FROM generate_series(1, 20000) RETURNING id
-)
-INSERT INTO webhook_deliveries (message_id, endpoint_id) SELECT id, :endpoint FROM message
-""")
-
-
-@pytest.fixture
-def plans(engine: Engine) -> Iterator[list[dict[str, Any]]]:
-    """The plans of every statement over deliveries."""
-    found: list[dict[str, Any]] = []
-
-    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "webhook_deliveries" in statement and statement.lstrip().upper().startswith(("SELECT", "WITH", "UPDATE")):
-            cursor.execute("EXPLAIN (FORMAT JSON) " + statement, parameters)
-            plan = cursor.fetchone()[0]
-            found.append((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
-
-    event.listen(engine, "before_cursor_execute", explain)
-    yield found
-    event.remove(engine, "before_cursor_execute", explain)
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from nodes(child)
-
-
-def test_a_flood_is_claimed_and_settled_by_index(post: Post, engine: Engine, plans: list[dict[str, Any]]) -> None:
-    flooded = post.endpoint()
-    others = [post.endpoint(f"https://example.com/{number}") for number in range(20)]
-    with engine.begin() as connection:
-        connection.execute(FLOOD_SQL, {"endpoint": flooded})
-    for other in others:
-        post.send(other)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE webhook_deliveries, webhook_endpoints, webhook_messages"))
-    plans.clear()
-
-    claimed = post.claim(limit=32)
-    post.take(claimed[0].hold)
-    post.fail(claimed[1].hold)
-    with post.sessions.begin() as session:
-        fail_disabled(session, limit=100, lease_seconds=LEASE_SECONDS)
-
-    assert len(claimed) == 24
-    every = [node for plan in plans for node in nodes(plan)]
-    scans = [node for node in every if node["Node Type"] == "Seq Scan" and "deliver" in node["Relation Name"]]
-    assert not scans, scans
-    assert "ix_webhook_deliveries__due" in {node.get("Index Name") for node in every}
-    sorts = [
-        node for node in every if node["Node Type"] == "Sort" and node["Plan Rows"] > 5000
-    ]  # the whole flood, not one turn of it
-    assert not sorts, sorts
