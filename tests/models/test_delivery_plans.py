@@ -1,15 +1,15 @@
 """A flood of deliveries is claimed and settled by index."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, text
 
 from models.session import Sessions
 from models.settings import Settings
 from models.webhooks.claim import fail_disabled
+from tests.models.explain import begins, explained, nodes
 from tests.models.post import LEASE_SECONDS, Post
 from tests.seeding import Seeder
 
@@ -30,23 +30,10 @@ INSERT INTO webhook_deliveries (message_id, endpoint_id) SELECT id, :endpoint FR
 @pytest.fixture
 def plans(engine: Engine) -> Iterator[list[dict[str, Any]]]:
     """The plans of every statement over deliveries."""
-    found: list[dict[str, Any]] = []
-
-    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "webhook_deliveries" in statement and statement.lstrip().upper().startswith(("SELECT", "WITH", "UPDATE")):
-            cursor.execute("EXPLAIN (FORMAT JSON) " + statement, parameters)
-            plan = cursor.fetchone()[0]
-            found.append((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
-
-    event.listen(engine, "before_cursor_execute", explain)
-    yield found
-    event.remove(engine, "before_cursor_execute", explain)
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from nodes(child)
+    with explained(
+        engine, lambda sent: "webhook_deliveries" in sent and begins(sent, "SELECT", "WITH", "UPDATE")
+    ) as found:
+        yield found
 
 
 def test_a_flood_is_claimed_and_settled_by_index(post: Post, engine: Engine, plans: list[dict[str, Any]]) -> None:

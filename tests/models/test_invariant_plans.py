@@ -7,8 +7,9 @@ from sqlalchemy import Engine, text
 from models.invariants import examine
 from models.session import Sessions
 from models.settings import Settings
+from tests.models.explain import nodes
 from tests.models.living import names, sweeper_alive
-from tests.models.test_plans import JOBS, SEED_SQL, nodes, plans
+from tests.models.test_plans import JOBS, SEED_SQL, plans
 from tests.seeding import Seeder
 
 __all__ = ["plans"]

@@ -1,18 +1,18 @@
 """The queries that grow stay on their indexes: EXPLAIN over 200,000 jobs, of which 150,000 wait."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, event, select, text
+from sqlalchemy import Engine, select, text
 
 from models.clients import Client
 from models.jobs import Job, claim, expire_overdue, reap_lost, work_waits
 from models.jobs.queries import JobFilter, get_job, get_states, list_jobs, place_in_queue
 from models.session import Sessions
 from models.states import JobState, Pool
+from tests.models.explain import begins, explained, nodes
 from tests.seeding import Seeder
 
 JOBS = 200_000
@@ -32,24 +32,8 @@ JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM clients) c ON
 @pytest.fixture
 def plans(engine: Engine) -> Iterator[list[dict[str, Any]]]:
     """The plans of every statement that touches jobs, as Postgres explains them."""
-    found: list[dict[str, Any]] = []
-
-    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "jobs" in statement and not statement.lstrip().upper().startswith(("EXPLAIN", "INSERT", "VACUUM")):
-            cursor.execute("EXPLAIN (FORMAT JSON) " + statement, parameters)
-            plan = cursor.fetchone()[0]
-            found.append((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
-
-    event.listen(engine, "before_cursor_execute", explain)
-    yield found
-    event.remove(engine, "before_cursor_execute", explain)
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every node of a plan."""
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from nodes(child)
+    with explained(engine, lambda sent: "jobs" in sent and not begins(sent, "EXPLAIN", "INSERT", "VACUUM")) as found:
+        yield found
 
 
 def assert_indexed(plans: list[dict[str, Any]], *, index: str) -> None:

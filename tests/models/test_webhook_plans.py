@@ -6,14 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, text
 
 from models.session import Sessions
 from models.webhooks import DeliveryState
 from models.webhooks.endpoints import find_named, list_endpoints
 from models.webhooks.log import forget_deliveries, forget_old, list_deliveries
 from models.webhooks.outbox import enqueue
-from tests.models.test_plans import nodes
+from tests.models.explain import begins, explained, nodes
 from tests.seeding import Seeder
 
 TABLES = ("jobs", "webhook_endpoints", "webhook_messages", "webhook_deliveries")
@@ -37,17 +37,8 @@ SEED_SQL = (
 @pytest.fixture
 def plans(engine: Engine) -> Iterator[list[dict[str, Any]]]:
     """The plan of every statement, as Postgres explains it with the values that were sent."""
-    found: list[dict[str, Any]] = []
-
-    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if not statement.lstrip().upper().startswith(("EXPLAIN", "INSERT", "SET", "VACUUM")):
-            cursor.execute("EXPLAIN (FORMAT JSON) " + statement, parameters)
-            plan = cursor.fetchone()[0]
-            found.append((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
-
-    event.listen(engine, "before_cursor_execute", explain)
-    yield found
-    event.remove(engine, "before_cursor_execute", explain)
+    with explained(engine, lambda sent: not begins(sent, "EXPLAIN", "INSERT", "SET", "VACUUM")) as found:
+        yield found
 
 
 def indexes(plans: list[dict[str, Any]]) -> set[str]:
