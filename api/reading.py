@@ -15,6 +15,8 @@ from werkzeug.datastructures import MultiDict
 
 from models.errors import FieldError, RequestError, TooLargeError, UnsupportedMediaError, ValidationFailedError
 from models.params import TASKS
+from models.params.base import location
+from models.params.faults import FIELD
 
 M = TypeVar("M", bound=BaseModel)
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
@@ -158,18 +160,21 @@ def _field_error(entry: Any, value: Any) -> FieldError:
         name = str(entry["ctx"]["discriminator"]).strip("'")
         known = entry["ctx"].get("expected_tags")
         message = f"Must be one of {known}." if known else "Must say which kind this is."
-        return FieldError(f"/{name}", f"unknown_{name}" if known else "missing", message)
-    return FieldError(_pointer(entry["loc"], value, missing=entry["type"] == "missing"), entry["type"], entry["msg"])
+        inside = _pointer(entry["loc"], value, absent=False)
+        return FieldError(f"{inside}/{name}", f"unknown_{name}" if known else "missing", message)
+    # A field that a whole schema's finding names need not be in the value.
+    absent = entry["type"] == "missing" or FIELD in entry.get("ctx", {})
+    return FieldError(_pointer(location(entry), value, absent=absent), entry["type"], entry["msg"])
 
 
-def _pointer(location: tuple[int | str, ...], value: Any, *, missing: bool) -> str:
+def _pointer(where: tuple[int | str, ...], value: Any, *, absent: bool) -> str:
     """A JSON pointer. Pydantic's location also names the branches of a union, which are not in the value."""
     pointer = ""
-    for index, part in enumerate(location):
+    for index, part in enumerate(where):
         inside = part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
         if inside:
             value = value[part]
-        elif not (missing and index == len(location) - 1):
+        elif not (absent and index == len(where) - 1):
             continue
         pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
     return pointer

@@ -25,6 +25,15 @@ class CheckpointProfile(BaseModel):
     max_prompt_chars: int = Field(2000, ge=1)
     max_images: int = Field(8, ge=1, le=64, description="Images of one job.")
     class_names: tuple[str, ...] = Field((), description="Of a class-conditional checkpoint, by index.")
+    reads_prompt: bool = Field(True, description="Whether words lead it.")
+    needs_prompt: bool = Field(False, description="Whether it draws nothing without words.")
+    style_names: tuple[str, ...] = Field((), description="Of style transfer.")
+    takes_style_image: bool = Field(False, description="Whether any picture can be the style.")
+    style_layers: int = Field(0, ge=0, le=32, description="Of a StyleGAN: layers whose styles can be mixed.")
+    scales: tuple[int, ...] = Field((), description="Of an upscaler.")
+    max_input_pixels: int = Field(4_194_304, ge=64, description="Largest input that it takes as it is.")
+    languages: tuple[str, ...] = Field(("en",), description="That it writes captions in.")
+    methods: tuple[str, ...] = Field((), description="Of a trainer.")
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> Self:

@@ -1,0 +1,177 @@
+"""Tasks that start from a picture and denoise: image to image, edit, inpaint, outpaint, control."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from models.errors import FieldError
+from models.params.base import problem
+from models.params.diffusion import DiffusionParams, Fit
+from models.params.faults import fault
+from models.params.inputs import PictureRef
+
+Share = Annotated[float, Field(ge=0, le=1)]
+MAX_SHAPES = 64
+MAX_POINTS = 256
+
+
+class PictureToPictureParams(DiffusionParams):
+    """A picture, brought to the size that the checkpoint works at."""
+
+    feed: ClassVar[str] = "image"
+
+    image: PictureRef = Field(description="The picture to start from.")
+    fit: Fit = Field(Fit.COVER, description="How a picture of another shape is brought to width × height.")
+
+    def shape(self) -> tuple[object, ...]:
+        """The size after fitting is what counts: pictures of any size share a batch."""
+        return (*super().shape(), self.fit.value)
+
+
+class ImageToImageParams(PictureToPictureParams):
+    """How far to stray from the picture (SDEdit, Meng et al. 2021)."""
+
+    summary: ClassVar[str] = "A picture made again, led by a prompt."
+
+    strength: float = Field(0.6, gt=0, le=1, description="How much is made anew: 1 keeps nothing of the picture.")
+
+    def shape(self) -> tuple[object, ...]:
+        """Strength decides the number of steps."""
+        return (*super().shape(), self.strength)
+
+
+class EditParams(PictureToPictureParams):
+    """The prompt is an instruction (InstructPix2Pix, Brooks et al. 2023)."""
+
+    summary: ClassVar[str] = "A picture changed as an instruction says."
+
+    image_guidance_scale: float = Field(1.5, ge=1, le=20, description="How closely to keep to the picture.")
+
+    def shape(self) -> tuple[object, ...]:
+        """One image guidance a call."""
+        return (*super().shape(), self.image_guidance_scale)
+
+
+class Box(BaseModel):
+    """A rectangle, or the ellipse inside it. All numbers are shares of the picture's width and height."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    shape: Literal["rectangle", "ellipse"]
+    left: Share
+    top: Share
+    right: Share
+    bottom: Share
+
+    @model_validator(mode="after")
+    def _has_an_inside(self) -> Self:
+        if self.left >= self.right or self.top >= self.bottom:
+            raise fault("left", "left must be smaller than right, and top than bottom")
+        return self
+
+
+class Polygon(BaseModel):
+    """A closed area."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    shape: Literal["polygon"]
+    points: tuple[tuple[Share, Share], ...] = Field(min_length=3, max_length=MAX_POINTS)
+
+
+class Stroke(BaseModel):
+    """A brush drawn along points."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    shape: Literal["stroke"]
+    points: tuple[tuple[Share, Share], ...] = Field(min_length=1, max_length=MAX_POINTS)
+    width: float = Field(gt=0, le=1, description="Share of the picture's longer side.")
+
+
+Shape = Annotated[Box | Polygon | Stroke, Field(discriminator="shape")]
+
+
+class Automatic(StrEnum):
+    """What a mask that nobody drew covers."""
+
+    FOREGROUND = "foreground"
+    BACKGROUND = "background"
+
+
+class InpaintParams(PictureToPictureParams):
+    """What the mask covers is made anew; the rest stays as it is."""
+
+    summary: ClassVar[str] = "A part of a picture made anew."
+
+    mask: PictureRef | None = Field(None, description="White is made anew, black stays. As large as the picture.")
+    mask_shapes: tuple[Shape, ...] | None = Field(
+        None, min_length=1, max_length=MAX_SHAPES, description="A mask drawn from shapes."
+    )
+    mask_automatic: Automatic | None = Field(None, description="A mask found by a net: what stands out, or the rest.")
+    mask_grow: float = Field(0.0, ge=-0.25, le=0.25, description="Share of the longer side by which the mask grows.")
+    mask_feather: float = Field(0.0, ge=0, le=0.25, description="Share of the longer side over which it fades.")
+    strength: float = Field(1.0, gt=0, le=1, description="How much is made anew inside the mask.")
+
+    @model_validator(mode="after")
+    def _one_mask(self) -> Self:
+        if sum(mask is not None for mask in (self.mask, self.mask_shapes, self.mask_automatic)) != 1:
+            raise fault("mask", "give exactly one of mask, mask_shapes and mask_automatic")
+        return self
+
+    def shape(self) -> tuple[object, ...]:
+        """Strength decides the number of steps."""
+        return (*super().shape(), self.strength)
+
+    def check_sizes(self, sizes: Mapping[str, tuple[int, int]]) -> list[FieldError]:
+        """The mask must be as large as the picture."""
+        image, mask = sizes.get("image"), sizes.get("mask")
+        if image is None or mask is None or image == mask:
+            return []
+        text = f"The mask is {mask[0]} × {mask[1]} pixels and the picture {image[0]} × {image[1]}; make them equal."
+        return [problem("mask", "size_differs", text)]
+
+
+class OutpaintParams(PictureToPictureParams):
+    """The picture shrinks into a larger canvas, and what is round it is made anew."""
+
+    summary: ClassVar[str] = "More of a picture, beyond its edges."
+
+    zoom: float = Field(0.5, ge=0.1, le=0.95, description="Share of the canvas' sides that the picture takes.")
+    x: Share = Field(0.5, description="Where it stands: 0 at the left edge, 1 at the right.")
+    y: Share = Field(0.5, description="Where it stands: 0 at the top, 1 at the bottom.")
+    feather: float = Field(0.04, ge=0, le=0.25, description="Share of the longer side over which the seam fades.")
+
+
+class ControlMap(StrEnum):
+    """What is made of the picture to lead the net."""
+
+    CANNY = "canny"
+    """Edges (Canny 1986)."""
+    DEPTH = "depth"
+    """A rough guess of distance, made without a net."""
+    NONE = "none"
+    """The picture is such a map already."""
+
+
+class ControlParams(PictureToPictureParams):
+    """The layout of a picture, with another content (ControlNet, Zhang et al. 2023)."""
+
+    summary: ClassVar[str] = "A new picture with the layout of a given one."
+
+    control: ControlMap = Field(ControlMap.CANNY, description="The map that is made of the picture.")
+    control_scale: float = Field(1.0, ge=0, le=2, description="How strongly the map leads.")
+    low_threshold: Share = Field(0.1, description="Of canny: edges below are dropped.")
+    high_threshold: Share = Field(0.2, description="Of canny: edges above are kept.")
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> Self:
+        if self.low_threshold > self.high_threshold:
+            raise fault("low_threshold", "low_threshold must not be above high_threshold")
+        return self
+
+    def shape(self) -> tuple[object, ...]:
+        """One control scale a call."""
+        return (*super().shape(), self.control_scale)
