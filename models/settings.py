@@ -73,6 +73,12 @@ class Settings(BaseSettings):
         4000, gt=0, description="Of one job: width × height × steps × images, in millions."
     )
 
+    # provenance
+    c2pa_certificate_path: Path | None = Field(
+        None, description="PEM: the signer's certificate, then its issuers without the root. With the key, signs files."
+    )
+    c2pa_private_key_path: Path | None = Field(None, description="PEM, PKCS#8, of an ES256 (P-256) key.")
+
     # the lease protocol
     lease_seconds: float = Field(60, gt=0)
     sweep_seconds: float = Field(10, gt=0, description="The sweeper's period.")
