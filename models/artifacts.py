@@ -4,21 +4,26 @@ An artifact's row is written by the publish alone; an object without a row is ga
 """
 
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, SmallInteger, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, CreatedAt, UuidKey
+from models.base import Base, CreatedAt, UuidKey, enum_column
 
 RESULTS_PREFIX = "results/"
 UPLOADS_PREFIX = "uploads/"
+
+CHECKPOINTS_PREFIX = "checkpoints/"
+"""What jobs trained, by job and attempt."""
 
 MEDIA_TYPES: dict[str, str] = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 
 
 class Artifact(Base):
-    """One published picture. Its object is immutable: never overwritten, deleted with the row."""
+    """One published output. Its object is immutable: never overwritten, deleted with the row."""
 
     __tablename__ = "artifacts"
     __table_args__ = (UniqueConstraint("job_id", "index"),)
@@ -31,14 +36,27 @@ class Artifact(Base):
     sha256: Mapped[str] = mapped_column(Text, index=True)
     media_type: Mapped[str] = mapped_column(Text)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    width: Mapped[int] = mapped_column(Integer)
-    height: Mapped[int] = mapped_column(Integer)
-    seed: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str | None] = mapped_column(Text)
+    """Of a file that is no picture, e.g. `report.json`."""
+    pixels_sha256: Mapped[str | None] = mapped_column(Text, index=True)
+    """Of a picture's size and RGB bytes: the same whatever the file says beside them."""
+    width: Mapped[int | None] = mapped_column(Integer)
+    height: Mapped[int | None] = mapped_column(Integer)
+    seed: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[CreatedAt]
 
 
+class UploadKind(StrEnum):
+    """What an upload is."""
+
+    PICTURE = "picture"
+    """Decoded, checked and encoded again without metadata before it got here."""
+    DATA_SET = "data_set"
+    """A zip whose list of contents was checked; its pictures are decoded by the worker."""
+
+
 class Upload(Base):
-    """A picture that a client sent: decoded, checked and encoded again without metadata before it got here."""
+    """What a client sent."""
 
     __tablename__ = "uploads"
     __table_args__ = (Index("ix_uploads__client_id_created_at", "client_id", "created_at"),)
@@ -46,13 +64,21 @@ class Upload(Base):
     id: Mapped[UuidKey]
     client_id: Mapped[UUID] = mapped_column(ForeignKey("clients.id", ondelete="CASCADE"))
     key: Mapped[str] = mapped_column(Text, unique=True)
+    kind: Mapped[UploadKind] = mapped_column(enum_column(UploadKind), server_default=UploadKind.PICTURE.value)
     sha256: Mapped[str] = mapped_column(Text)
     media_type: Mapped[str] = mapped_column(Text)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    width: Mapped[int] = mapped_column(Integer)
-    height: Mapped[int] = mapped_column(Integer)
+    width: Mapped[int | None] = mapped_column(Integer)
+    height: Mapped[int | None] = mapped_column(Integer)
+    details: Mapped[dict[str, Any] | None]
+    """Of a data set: how many pictures, and of which classes."""
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[datetime | None] = mapped_column(index=True)
+
+
+def checkpoint_prefix(job_id: UUID, attempt: int) -> str:
+    """Where the files of a checkpoint go that an attempt trained."""
+    return f"{CHECKPOINTS_PREFIX}{job_id}/a{attempt}"
 
 
 def result_key(job_id: UUID, attempt: int, index: int, sha256: str, suffix: str) -> str:

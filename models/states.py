@@ -2,7 +2,7 @@
 
 A leaf: imports nothing of ours. The verbs that move a job live in `models.jobs`, one guarded UPDATE each.
 
-    waiting ──publish of the job it needs──▶ queued           (or failed/canceled with that job)
+    waiting ──publish of all jobs it needs──▶ queued          (or failed/canceled with one of them)
     queued  ──claim (worker)──▶ running
     queued  ──cancel (API)──▶ canceled       queued ──sweeper, deadline passed──▶ expired
     running ──publish (courier)──▶ succeeded
@@ -18,7 +18,7 @@ class JobState(StrEnum):
     """Where a job stands. Each member says who moves a job in, and who moves it out."""
 
     WAITING = "waiting"
-    """Needs another job's output. In: submit. Out: the publish, failure or cancelation of that job."""
+    """Needs another job's output. In: submit. Out: the publish, failure or cancelation of that job; cancel, expire."""
     QUEUED = "queued"
     """May be claimed. In: submit, retry, reap, drain. Out: claim, cancel, expire."""
     RUNNING = "running"
@@ -30,7 +30,7 @@ class JobState(StrEnum):
     CANCELED = "canceled"
     """The client asked for it. In: cancel, or the worker that saw the request. Final."""
     EXPIRED = "expired"
-    """Its deadline passed before it started. In: the sweeper. Final."""
+    """Its deadline passed before it started. In: the sweeper, from queued or waiting. Final."""
 
 
 class AttemptOutcome(StrEnum):

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Boolean, Float, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -21,6 +22,10 @@ class Source(StrEnum):
     """`location` is `owner/name@<40 hex digits>`: a Hub repository at a pinned revision."""
     S3 = "s3"
     """`location` is a key prefix in our bucket."""
+    PACKAGE = "package"
+    """`location` is `distribution==version`: weights that an installed Python package brings."""
+    BUILTIN = "builtin"
+    """`location` is `safelight==version`: nothing but the product's own code."""
 
 
 class Checkpoint(Base):
@@ -48,6 +53,8 @@ class Checkpoint(Base):
     enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     seconds_per_step: Mapped[float | None] = mapped_column(Float)
     """Measured, exponentially weighted: device seconds per unit of cost, for ETAs."""
+    made_by_job_id: Mapped[UUID | None]
+    """The job that trained it; no foreign key, since jobs may be forgotten."""
     created_at: Mapped[CreatedAt]
 
     @property

@@ -13,6 +13,7 @@ class Client(Base):
     __table_args__ = (
         CheckConstraint("weight > 0", name="weight"),
         CheckConstraint("live_jobs >= 0", name="live_jobs"),
+        CheckConstraint("safety_threshold BETWEEN 0 AND 1", name="safety_threshold"),
     )
 
     id: Mapped[UuidKey]
@@ -30,6 +31,10 @@ class Client(Base):
 
     One for both would make long work in one pool a debt in the other, whose clock may be far behind.
     """
+    safety_threshold: Mapped[float | None] = mapped_column(Float)
+    """Pictures whose safety score reaches it are withheld; null lets all pass."""
+    blocked_words: Mapped[list[str] | None]
+    """Prompts with one of these are refused, beside those of the settings."""
     created_at: Mapped[CreatedAt]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Select, func, insert, literal, or_, select, text, union_a
 from sqlalchemy.orm import Session, aliased
 
 from models.base import seconds
+from models.clients import Client
 from models.jobs.announce import announce
 from models.jobs.guard import Hold
 from models.jobs.order import CLAIM_ORDER, claimable
@@ -24,6 +25,7 @@ class ClaimedJob:
     """One job of a batch, and the hold on it."""
 
     hold: Hold
+    client_id: UUID
     task: str
     checkpoint_id: UUID
     params: dict[str, Any]
@@ -34,6 +36,11 @@ class ClaimedJob:
     error_count: int
     isolate: bool
     """A suspect: to be run by a process that holds nothing else."""
+    embed_prompt: bool
+    reproduces: UUID | None
+    """The job whose pictures these are compared with."""
+    safety_threshold: float | None
+    """Of the client: pictures that reach it are withheld."""
     queued_seconds: float
     """How long it waited for this claim since it became available."""
 
@@ -133,6 +140,7 @@ def _take(
         .cte("mates")
     )
     allowed = select(head.c.id) if suspects else select(head.c.id).where(~head.c.isolate)
+    threshold = select(Client.safety_threshold).where(Client.id == Job.client_id).scalar_subquery()
     chosen = union_all(allowed, select(mates.c.id)).subquery("chosen")
     rows = session.execute(
         update(Job)
@@ -158,6 +166,11 @@ def _take(
             Job.crash_count,
             Job.error_count,
             Job.isolate,
+            Job.client_id,
+            Job.embed_prompt,
+            Job.reproduces,
+            Job.source_job_id,
+            threshold.label("safety_threshold"),
             func.extract("epoch", func.now() - Job.available_at).label("queued_seconds"),
         )
         .execution_options(synchronize_session=False)
@@ -173,6 +186,7 @@ def _take(
     return [
         ClaimedJob(
             hold=Hold(row.id, row.attempt, owner),
+            client_id=row.client_id,
             task=row.task,
             checkpoint_id=row.checkpoint_id,
             params=row.params,
@@ -182,6 +196,9 @@ def _take(
             crash_count=row.crash_count,
             error_count=row.error_count,
             isolate=row.isolate,
+            embed_prompt=row.embed_prompt,
+            reproduces=row.source_job_id if row.reproduces else None,
+            safety_threshold=row.safety_threshold,
             queued_seconds=float(row.queued_seconds),
         )
         for row in ordered

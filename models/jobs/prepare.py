@@ -51,6 +51,9 @@ class Submission:
     source_job_id: UUID | None = None
     webhook_endpoint_id: UUID | None = None
     webhook_events: tuple[str, ...] | None = None
+    reproduces: bool = False
+    embed_prompt: bool = False
+    chain_id: UUID | None = None
 
     @property
     def cost(self) -> int:

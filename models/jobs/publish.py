@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from models.artifacts import Artifact
 from models.base import seconds
+from models.checkpoints import register
+from models.checkpoints.registry import Registration
 from models.failpoints import reach
 from models.jobs.announce import announce
 from models.jobs.guard import NO_LEASE, Hold, end_attempt, give_back_quota, held
@@ -26,9 +28,11 @@ class Output:
     sha256: str
     media_type: str
     size_bytes: int
-    width: int
-    height: int
-    seed: int
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    name: str | None = None
+    pixels_sha256: str | None = None
 
 
 class Published(StrEnum):
@@ -42,14 +46,25 @@ class Published(StrEnum):
     """The attempt is no longer ours; the result is dropped and the objects become garbage."""
 
 
-def publish(session: Session, hold: Hold, outputs: Sequence[Output], measures: dict[str, Any]) -> Published:
-    """Running → succeeded, with its artifacts, its event and its client's quota, in the caller's transaction."""
+def publish(
+    session: Session,
+    hold: Hold,
+    outputs: Sequence[Output],
+    measures: dict[str, Any],
+    result: dict[str, Any] | None = None,
+    trained: Registration | None = None,
+) -> Published:
+    """Running → succeeded, with its artifacts, its event and its client's quota, in the caller's transaction.
+
+    `result` is what the run says beside its outputs; a checkpoint that it `trained` is registered with it.
+    """
+    images = sum(output.name is None for output in outputs)
     row = session.execute(
         update(Job)
         .where(*held(hold))
         .values(
             state=JobState.SUCCEEDED,
-            result={"images": len(outputs), "attempt": hold.attempt},
+            result={**(result or {}), "images": images, "attempt": hold.attempt},
             finished_at=func.now(),
             results_expire_at=func.now() + seconds(Job.retention_seconds),
             infrastructure_since=None,
@@ -61,12 +76,15 @@ def publish(session: Session, hold: Hold, outputs: Sequence[Output], measures: d
     if row is None:
         return _read_again(session, hold)
     reach("before_publish")
-    session.execute(
-        insert(Artifact),
-        [{"job_id": hold.job_id, "attempt": hold.attempt, **vars(output)} for output in outputs],
-    )
+    if outputs:
+        session.execute(
+            insert(Artifact),
+            [{"job_id": hold.job_id, "attempt": hold.attempt, **vars(output)} for output in outputs],
+        )
+    if trained is not None:
+        register(session, trained, made_by=hold.job_id)
     end_attempt(session, hold.job_id, hold.attempt, AttemptOutcome.SUCCEEDED, measures=measures)
-    announce(session, [hold.job_id], "job.succeeded", {"images": len(outputs)})
+    announce(session, [hold.job_id], "job.succeeded", {"images": images})
     give_back_quota(session, row.client_id)
     return Published.DONE
 

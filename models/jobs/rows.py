@@ -29,6 +29,7 @@ from models.clients import Client
 from models.states import AttemptOutcome, JobState, Pool
 
 QUEUED = text("state = 'queued'")
+NOT_STARTED_BY_A_DEADLINE = text("state IN ('queued', 'waiting') AND deadline_at IS NOT NULL")
 
 
 class Job(Base):
@@ -81,7 +82,13 @@ class Job(Base):
     idempotency_key: Mapped[str | None] = mapped_column(Text)
     request_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
     source_job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
-    """The job that this one retries or clones."""
+    """The job that this one retries, clones or reproduces."""
+    reproduces: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    """Its pictures are compared with those of its source."""
+    chain_id: Mapped[UUID | None]
+    """The first job of the chain that one request made; a name for all of them, not a reference."""
+    embed_prompt: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    """The client wants the prompt inside the files."""
     retention_seconds: Mapped[int] = mapped_column(Integer)
     webhook_endpoint_id: Mapped[UUID | None]
     """The target that this job names, beside those that hear of every job of its client.
@@ -102,6 +109,9 @@ class Job(Base):
     checkpoint: Mapped[Checkpoint] = relationship(lazy="raise")
     attempts: Mapped[list["Attempt"]] = relationship(lazy="raise", order_by="Attempt.number", passive_deletes=True)
     artifacts: Mapped[list[Artifact]] = relationship(lazy="raise", order_by=Artifact.index, passive_deletes=True)
+    needs: Mapped[list["JobNeed"]] = relationship(
+        lazy="raise", foreign_keys="JobNeed.job_id", order_by="JobNeed.needs_id", passive_deletes=True
+    )
 
     __table_args__ = (
         CheckConstraint("(state = 'succeeded') = (result IS NOT NULL)", name="succeeded_has_result"),
@@ -130,9 +140,7 @@ class Job(Base):
             "ix_jobs__claim_mates", "batch_key", "lane", desc("priority"), "start_tag", "id", postgresql_where=QUEUED
         ),
         # The sweeper (lost leases are found by ix_jobs__all_state: few jobs run at a time).
-        Index(
-            "ix_jobs__deadline", "deadline_at", postgresql_where=text("state = 'queued' AND deadline_at IS NOT NULL")
-        ),
+        Index("ix_jobs__deadline", "deadline_at", postgresql_where=NOT_STARTED_BY_A_DEADLINE),
         Index("ix_jobs__retention", "results_expire_at", postgresql_where=text("results_deleted_at IS NULL")),
         Index("ix_jobs__idempotency_age", "created_at", postgresql_where=text("idempotency_key IS NOT NULL")),
         # The lists of a client, newest first, by each filter.
@@ -144,8 +152,18 @@ class Job(Base):
         # The lists of an operator, over all clients.
         Index("ix_jobs__all", desc("created_at"), desc("id")),
         Index("ix_jobs__all_state", "state", desc("created_at"), desc("id")),
+        Index("ix_jobs__chain", "chain_id", postgresql_where=text("chain_id IS NOT NULL")),
         Index("ix_jobs__source", "source_job_id", postgresql_where=text("source_job_id IS NOT NULL")),
     )
+
+
+class JobNeed(Base):
+    """A job takes the output of another: it waits until that one has succeeded. Stays when it has."""
+
+    __tablename__ = "job_needs"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    needs_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
 class Attempt(Base):

@@ -3,14 +3,14 @@
 The ticket is sent by the caller after commit; that it may get lost is by design (the sweeper sends it again).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, Select, bindparam, cast, func, insert, literal, select, update
+from sqlalchemy import Float, Select, Text, bindparam, cast, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
@@ -19,9 +19,10 @@ from models.base import seconds
 from models.clients import Client
 from models.errors import IdempotencyMismatchError, QuotaExceededError
 from models.events import JobEvent
+from models.jobs.needs import link, lock_needs, needs_of
 from models.jobs.order import virtual_time
 from models.jobs.prepare import Submission
-from models.jobs.rows import Job
+from models.jobs.rows import Job, JobNeed
 from models.session import Sessions
 from models.states import LANE_RANKS, JobState, Pool
 
@@ -30,7 +31,7 @@ FINISH_TAGS = {Pool.GPU: Client.gpu_finish_tag, Pool.CPU: Client.cpu_finish_tag}
 _GIVEN = (
     "client_id", "state", "task", "checkpoint_id", "pool", "params", "tag", "lane", "priority", "cost", "images",
     "batch_key", "reproducible", "idempotency_key", "request_sha256", "source_job_id", "retention_seconds",
-    "webhook_endpoint_id", "webhook_events",
+    "webhook_endpoint_id", "webhook_events", "reproduces", "embed_prompt", "chain_id",
 )  # fmt: skip
 """Columns that a submission gives as they are."""
 
@@ -47,6 +48,7 @@ class Submitted:
     created_at: datetime | None = None
     deadline_at: datetime | None = None
     start_tag: float = 0.0
+    state: JobState = JobState.QUEUED
 
 
 def submit(sessions: Sessions, wanted: Submission, also: Callable[[Session, UUID], None] | None = None) -> Submitted:
@@ -62,10 +64,54 @@ def submit(sessions: Sessions, wanted: Submission, also: Callable[[Session, UUID
             if also is not None:
                 also(session, made.id)
             session.commit()
-            return Submitted(made.id, False, made.created_at, made.deadline_at, made.start_tag)
+            return _submitted(made)
         # No row: the key is taken, or the quota is full. Either way nothing of this transaction stays.
         session.rollback()
         return _explain(session, wanted)
+
+
+def submit_chain(
+    sessions: Sessions, chain: Sequence[Submission], also: Callable[[Session, UUID], None] | None = None
+) -> list[Submitted]:
+    """Insert jobs of which each may take the output of the one before it, all or none, in one transaction.
+
+    The last carries the Idempotency-Key: a request that comes again gets that one alone. Jobs that others need are
+    locked before the client is charged, in the order of their ids, as their publish would do it.
+
+    Raises:
+        QuotaExceededError: the client may not hold so many live jobs.
+        IdempotencyMismatchError: the key was used for another body.
+        ConflictError: a job that is needed did not succeed.
+    """
+    with sessions() as session:
+        states = lock_needs(session, {need for wanted in chain for need in needs_of(wanted.params)})
+        made: list[Submitted] = []
+        for wanted in chain:
+            before = made[-1].job_id if made else None
+            linked = link(wanted, before, chain_id=made[0].job_id if made else None)
+            needs = needs_of(linked.params)
+            waits = any(states.get(need) is not JobState.SUCCEEDED for need in needs)
+            state = JobState.WAITING if waits else JobState.QUEUED
+            row = session.execute(_statement(linked.pool), _values(linked, state)).one_or_none()
+            if row is None:
+                session.rollback()
+                return [_explain(session, chain[-1])]
+            if needs:
+                session.execute(insert(JobNeed), [{"job_id": row.id, "needs_id": need} for need in sorted(needs)])
+            made.append(_submitted(row))
+        if len(made) > 1:
+            first = made[0].job_id
+            session.execute(
+                update(Job).where(Job.id == first).values(chain_id=first).execution_options(synchronize_session=False)
+            )
+        if also is not None:
+            also(session, made[-1].job_id)
+        session.commit()
+        return made
+
+
+def _submitted(row: Any) -> Submitted:
+    return Submitted(row.id, False, row.created_at, row.deadline_at, row.start_tag, row.state)
 
 
 @lru_cache
@@ -95,21 +141,22 @@ def _statement(pool: Pool) -> Select[Any]:
         upsert(Job)
         .from_select([*columns, "start_tag"], select(*columns.values(), charged.c.start_tag))
         .on_conflict_do_nothing(index_elements=[Job.client_id, Job.idempotency_key])
-        .returning(Job.id, Job.created_at, Job.deadline_at, Job.start_tag)
+        .returning(Job.id, Job.state, Job.created_at, Job.deadline_at, Job.start_tag)
         .cte("job")
     )
+    kind = cast(literal("job.").concat(job.c.state), Text)
     event = (
         insert(JobEvent)
-        .from_select(["job_id", "kind", "data"], select(job.c.id, literal("job.queued"), cast(literal("{}"), JSONB)))
+        .from_select(["job_id", "kind", "data"], select(job.c.id, kind, cast(literal("{}"), JSONB)))
         .cte("event")
     )
     return select(job).add_cte(event)
 
 
-def _values(wanted: Submission) -> dict[str, Any]:
+def _values(wanted: Submission, state: JobState = JobState.QUEUED) -> dict[str, Any]:
     return {
         "client_id": wanted.client_id,
-        "state": JobState.QUEUED,
+        "state": state,
         "task": wanted.task,
         "checkpoint_id": wanted.checkpoint_id,
         "pool": wanted.pool,
@@ -118,7 +165,7 @@ def _values(wanted: Submission) -> dict[str, Any]:
         "lane": LANE_RANKS[wanted.lane],
         "priority": wanted.priority,
         "cost": wanted.cost,
-        "images": wanted.params.num_images,
+        "images": wanted.params.rows(),
         "batch_key": wanted.batch_key,
         "reproducible": wanted.reproducible,
         "idempotency_key": wanted.idempotency_key,
@@ -128,6 +175,9 @@ def _values(wanted: Submission) -> dict[str, Any]:
         "webhook_endpoint_id": wanted.webhook_endpoint_id,
         "webhook_events": None if wanted.webhook_events is None else [*wanted.webhook_events],
         "deadline_seconds": wanted.deadline_seconds,
+        "reproduces": wanted.reproduces,
+        "embed_prompt": wanted.embed_prompt,
+        "chain_id": wanted.chain_id,
     }
 
 

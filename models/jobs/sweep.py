@@ -89,10 +89,10 @@ def _end_lost(session: Session, job_id: UUID, attempt: int, state: JobState, cra
 
 
 def expire_overdue(session: Session) -> int:
-    """Queued → expired where the deadline passed before a worker started the job."""
+    """Queued, waiting → expired where the deadline passed before a worker started the job."""
     rows = session.execute(
         select(Job.id, Job.client_id)
-        .where(Job.state == text("'queued'"), Job.deadline_at < func.now())
+        .where(Job.state.in_([text("'queued'"), text("'waiting'")]), Job.deadline_at < func.now())
         .order_by(Job.client_id, Job.id)
         .limit(BATCH_ROWS)
         .with_for_update(skip_locked=True, key_share=True)
