@@ -5,6 +5,7 @@ to services that it started itself.
 """
 
 import json
+import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -30,6 +31,14 @@ hypothesis_settings.register_profile("suite", deadline=None, suppress_health_che
 hypothesis_settings.load_profile("suite")
 
 DROP_TRIES = 20
+
+
+def pytest_configure() -> None:
+    """Hear what a terminal sends: started in the background, this process ignores it, and so would its children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -45,11 +45,14 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_go_on(fake: FakeApi) -> None:
     fake.script("GET", f"/v1/jobs/{JOB_ID}", Answer(json=job("running")))
     argv = [sys.executable, "-m", "safelight.cli", "submit", "a cat", "--url", fake.url, "--key", "k"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ) as child:
-        while not fake.requests("GET", f"/v1/jobs/{JOB_ID}"):
-            assert child.poll() is None
-            time.sleep(0.02)
-        child.send_signal(signal.SIGINT)
-        _, stderr = child.communicate(timeout=10)
+        try:
+            while not fake.requests("GET", f"/v1/jobs/{JOB_ID}"):
+                assert child.poll() is None
+                time.sleep(0.02)
+            child.send_signal(signal.SIGINT)
+            _, stderr = child.communicate(timeout=10)
+        finally:
+            child.kill()  # one that does not heed it would be waited for
 
     assert child.returncode == 130
     assert f"safelight watch {JOB_ID}" in stderr
