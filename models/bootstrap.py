@@ -5,12 +5,16 @@ import os
 import sys
 from pathlib import Path
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.checkpoints import register
-from models.checkpoints.card import CARD_NAME, read_folder
+from models.checkpoints.card import CARD_NAME
+from models.checkpoints.shipped import read_starter
 from models.clients import Client, create_client, issue_key
+from models.errors import CheckpointUnavailableError
+from models.log import configure_logging
 from models.session import make_engine, make_sessions
 from models.settings import Settings, get_settings
 from models.states import Role
@@ -18,6 +22,8 @@ from models.storage import Storage
 
 STARTERS = Path(__file__).resolve().parent.parent / "worker" / "starter"
 FIRST_CLIENT = "admin"
+
+log = structlog.get_logger()
 
 
 def bootstrap(settings: Settings, key_file: Path | None) -> None:
@@ -27,12 +33,19 @@ def bootstrap(settings: Settings, key_file: Path | None) -> None:
     try:
         with make_sessions(engine).begin() as session:
             for card in sorted(STARTERS.glob(f"*/{CARD_NAME}")):
-                # Installers may link what they install to a cache of theirs.
-                register(session, read_folder(card.parent, hard_links=True))
+                _register_starter(session, card.parent)
             if key_file is not None and not key_file.exists():
                 _write_key(session, settings, key_file)
     finally:
         engine.dispose()
+
+
+def _register_starter(session: Session, folder: Path) -> None:
+    """Register it; without the package that brings its weights there is one checkpoint less, and all else works."""
+    try:
+        register(session, read_starter(folder))
+    except CheckpointUnavailableError as error:
+        log.warning("left a starter out", starter=folder.name, reason=error.detail)
 
 
 def _write_key(session: Session, settings: Settings, key_file: Path) -> None:
@@ -49,5 +62,7 @@ def _write_key(session: Session, settings: Settings, key_file: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--key-file", type=Path, help="write an admin key here unless the file exists")
-    bootstrap(get_settings(), parser.parse_args().key_file)
+    arguments = parser.parse_args()
+    configure_logging(get_settings(), process="bootstrap")
+    bootstrap(get_settings(), arguments.key_file)
     sys.exit(0)

@@ -18,9 +18,10 @@ import structlog
 
 from models.checkpoints import Checkpoint, Source
 from models.checkpoints.manifest import WEIGHTS, sha256_of, walk
-from models.checkpoints.names import HUB_LOCATION, check_path
+from models.checkpoints.names import HUB_LOCATION, PACKAGE_LOCATION, check_path
 from models.checkpoints.weights import BadWeightsError, check_weights
 from models.errors import CheckpointUnavailableError, NotFoundError, TransientError, ValidationFailedError
+from models.packages import root_of
 from models.settings import Settings
 from models.storage import Storage
 from worker.pipelines.base import CheckpointFiles
@@ -28,6 +29,9 @@ from worker.pipelines.base import CheckpointFiles
 PARTIAL = ".partial"
 LEFTOVER_SECONDS = 3600.0
 """A folder of an unfinished fetch that nobody touched for so long is of a fetch that was killed."""
+SHIPPED = frozenset({Source.PACKAGE, Source.BUILTIN})
+NOT_OURS = SHIPPED | {Source.LOCAL}
+"""Not fetched by us, and so not mended by fetching it again."""
 
 log = structlog.get_logger()
 
@@ -62,7 +66,7 @@ class CheckpointStore:
         try:
             self._verify_all(row, folder)
         except CheckpointUnavailableError:
-            if row.source is Source.LOCAL:
+            if row.source in NOT_OURS:
                 raise
             # Our own copy may have been damaged: fetch it once more.
             shutil.rmtree(folder, ignore_errors=True)
@@ -74,6 +78,10 @@ class CheckpointStore:
     def _folder_of(self, row: Checkpoint) -> Path:
         if row.source is Source.LOCAL:
             return Path(row.location)
+        if row.source is Source.PACKAGE:
+            return _root_of_package(row)
+        if row.source is Source.BUILTIN:
+            return Path(__file__).parent
         folder = self._settings.checkpoint_cache / row.revision
         if not folder.is_dir():
             log.info("fetching a checkpoint", checkpoint=row.name, source=row.source.value, bytes=row.size_bytes)
@@ -119,9 +127,14 @@ class CheckpointStore:
                 raise CheckpointUnavailableError(f"{row.name}: {relative} is not in the bucket.") from None
 
     def _verify_all(self, row: Checkpoint, folder: Path) -> None:
-        """Every file of the manifest, and no other: a loader takes what it finds, planted files and indexes too."""
+        """Every file of the manifest, and no other: a loader takes what it finds, planted files and indexes too.
+
+        A package's folder is full of other packages; what reads it opens the manifest's files by name.
+        """
         for relative, entry in row.files.items():
             self._verify(folder, relative, entry)
+        if row.source in SHIPPED:
+            return
         try:
             others = {relative for relative, _ in walk(folder)} - row.files.keys()
         except ValidationFailedError as error:
@@ -144,6 +157,13 @@ class CheckpointStore:
         if path not in self._verified:
             _check_header(path, relative)
         self._verified[path] = known
+
+
+def _root_of_package(row: Checkpoint) -> Path:
+    found = PACKAGE_LOCATION.fullmatch(row.location)
+    if found is None:
+        raise CheckpointUnavailableError(f"{row.name}: a package's location is distribution==version.")
+    return root_of(found["distribution"], found["version"])
 
 
 def _fetch_from_hub(row: Checkpoint, folder: Path) -> None:
@@ -224,6 +244,8 @@ def _touched(folder: Path) -> float:
 
 
 def weights_bytes(row: Checkpoint) -> int:
-    """What loading will take, guessed from the safetensors files."""
+    """What loading will take, guessed from the files that hold weights."""
+    if row.source is Source.PACKAGE:
+        return row.size_bytes
     sizes = (int(entry["size_bytes"]) for path, entry in row.files.items() if path.endswith(".safetensors"))
     return sum(sizes)

@@ -5,12 +5,12 @@ A plain diffusers folder needs none: its task, size and steps are read from `mod
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.checkpoints.manifest import scan_folder
-from models.checkpoints.registry import Registration
+from models.checkpoints.registry import ADAPTER_FAMILY, Registration
 from models.checkpoints.rows import Source
 from models.errors import FieldError, ValidationFailedError
 from models.params import CheckpointProfile
@@ -30,6 +30,16 @@ MAX_BLOCKS = 8
 MAX_CLASS_NAME = 100
 
 
+class PackageCard(BaseModel):
+    """Weights that lie inside an installed distribution, and not beside the card."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    distribution: str = Field(max_length=100, pattern=r"^[a-z0-9][a-z0-9-]*$")
+    version: str = Field(max_length=50, pattern=r"^[0-9][A-Za-z0-9.+!]*$")
+    files: tuple[str, ...] = Field(min_length=1, description="Shell patterns over its files.")
+
+
 class Card(BaseModel):
     """The content of `safelight.json`."""
 
@@ -37,11 +47,21 @@ class Card(BaseModel):
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     family: str = Field(description="A family of worker.pipelines, e.g. `diffusers` or `conditional_gan`.")
-    tasks: tuple[str, ...] = Field(min_length=1)
+    tasks: tuple[str, ...] = Field(description="Names of tasks; none for adapters, which are laid over others.")
     pool: Pool = Pool.GPU
     profile: CheckpointProfile = CheckpointProfile()
     licence: str = ""
     description: str = ""
+    package: PackageCard | None = Field(None, description="Only in cards that ship with the product.")
+    builtin: bool = Field(False, description="No weights at all; only in cards that ship with the product.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if not self.tasks and self.family != ADAPTER_FAMILY:
+            raise ValueError("only adapters do no task by themselves")
+        if self.package is not None and self.builtin:
+            raise ValueError("a card has weights in a package, or none: not both")
+        return self
 
 
 def read_folder(
@@ -53,7 +73,10 @@ def read_folder(
         ValidationFailedError: refused files, a card that does not fit, or neither card nor diffusers index.
     """
     manifest = scan_folder(folder, hard_links=hard_links)
-    card = _read_card(folder, name)
+    card = read_card(folder, name)
+    if card.package is not None or card.builtin:
+        text = "Only cards that ship with Safelight name a package, or nothing at all, as their weights."
+        raise ValidationFailedError([FieldError("/package", "not_shipped", text)])
     return Registration(
         name=name or card.name,
         family=card.family,
@@ -68,7 +91,12 @@ def read_folder(
     )
 
 
-def _read_card(folder: Path, name: str | None) -> Card:
+def read_card(folder: Path, name: str | None = None) -> Card:
+    """What a folder says of itself, or its diffusers index does.
+
+    Raises:
+        ValidationFailedError: it does not fit, or there is neither.
+    """
     try:
         if (folder / CARD_NAME).is_file():
             return Card.model_validate(_json(folder / CARD_NAME))

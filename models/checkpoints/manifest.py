@@ -23,6 +23,8 @@ REFUSED_SUFFIXES: frozenset[str] = frozenset(
 MAX_FILES = 500
 MAX_OTHER_BYTES = 64 << 20
 """Of a file that holds no weights. Indexes, configurations and tokenizers are read whole: the largest have 35 MB."""
+PACKAGED_SUFFIXES: frozenset[str] = frozenset({".onnx", ".param", ".bin", ".pth", ".gguf", WEIGHTS, ".json"})
+"""Of weights inside packages whose versions the product pins, and whose readers hold the hash of each file."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -52,6 +54,20 @@ class FileManifest:
             _check_kind(relative, int(entry["size_bytes"]))
         if not any(relative.endswith(WEIGHTS) for relative in self.files):
             raise _refused("no_weights", "There is no .safetensors file among them.")
+
+    def check_packaged(self) -> None:
+        """The same for files of an installed package, which our own card names: data, and never code.
+
+        Raises:
+            ValidationFailedError: for a path that leads elsewhere, another format, or no file; names the file.
+        """
+        if not 0 < len(self.files) <= MAX_FILES:
+            raise _refused("no_weights", "A package's card names between one and a few hundred files.")
+        for relative in self.files:
+            check_path(relative)
+            if PurePosixPath(relative).suffix.lower() not in PACKAGED_SUFFIXES:
+                known = ", ".join(sorted(PACKAGED_SUFFIXES))
+                raise _refused("unknown_format", f"{relative}: only {known} files of packages are taken.")
 
 
 def scan_folder(folder: Path, *, hard_links: bool = False) -> FileManifest:

@@ -10,6 +10,7 @@ MAX_DEPTH = 10
 HUB_LOCATION = re.compile(
     r"(?P<repo>[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95})@(?P<revision>[0-9a-f]{40})"
 )
+PACKAGE_LOCATION = re.compile(r"(?P<distribution>[a-z0-9][a-z0-9-]{0,99})==(?P<version>[0-9][A-Za-z0-9.+!]{0,49})")
 _CHARACTERS = re.compile(r"[^\x00-\x1f\x7f\\:*?\"<>|\ud800-\udfff]+")
 """Whatever a name may hold on every file system and in every S3 key."""
 
@@ -36,10 +37,13 @@ def check_location(source: Source, location: str) -> None:
     """Whether a location that is no folder of this machine fits its source.
 
     Raises:
-        ValidationFailedError: no pinned revision of the Hub, or no key prefix.
+        ValidationFailedError: no pinned revision of the Hub, no key prefix, or no pinned version of a package.
     """
     if source is Source.S3:
         check_path(location.removesuffix("/"))
     elif source is Source.HUB and not HUB_LOCATION.fullmatch(location):
         text = "A Hub location is owner/name@<40 hex digits>."
+        raise ValidationFailedError([FieldError("/location", "unpinned", text)])
+    elif source in (Source.PACKAGE, Source.BUILTIN) and not PACKAGE_LOCATION.fullmatch(location):
+        text = "A package's location is distribution==version."
         raise ValidationFailedError([FieldError("/location", "unpinned", text)])

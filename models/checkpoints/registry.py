@@ -1,7 +1,9 @@
 """Registering and finding checkpoints."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -12,6 +14,9 @@ from models.checkpoints.rows import Checkpoint, Source
 from models.errors import FieldError, ValidationFailedError
 from models.params import TASKS, CheckpointProfile
 from models.states import Pool
+
+ADAPTER_FAMILY = "lora"
+"""Does no task by itself: jobs lay it over another checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,37 @@ class Registration:
     licence: str = ""
     description: str = ""
 
+    @property
+    def revision(self) -> str:
+        """Of the files; what is nothing but our own code changes with the product's version."""
+        if self.source is Source.BUILTIN:
+            return hashlib.sha256(f"{self.name} of {self.location}".encode()).hexdigest()
+        return self.manifest.revision
 
-def register(session: Session, wanted: Registration) -> Checkpoint:
+    def check(self) -> None:
+        """Whether its files and its location may be registered.
+
+        Raises:
+            ValidationFailedError: says which may not.
+        """
+        if self.source is Source.PACKAGE:
+            self.manifest.check_packaged()
+        elif self.source is not Source.BUILTIN:
+            self.manifest.check()
+        elif self.manifest.files:
+            raise ValidationFailedError([FieldError("/location", "has_files", "What is built in has no files.")])
+        check_location(self.source, self.location)
+
+
+def register(session: Session, wanted: Registration, made_by: UUID | None = None) -> Checkpoint:
     """Make the checkpoint available under its name.
 
     The same files and profile again change nothing; others disable the old revision, whose jobs still run to their end.
     """
     unknown = [task for task in wanted.tasks if task not in TASKS]
-    if unknown or not wanted.tasks:
+    if unknown or not (wanted.tasks or wanted.family == ADAPTER_FAMILY):
         raise ValidationFailedError([FieldError("/tasks", "unknown_task", f"Known tasks are {', '.join(TASKS)}.")])
-    wanted.manifest.check()
-    check_location(wanted.source, wanted.location)
+    wanted.check()
     current = session.scalars(
         select(Checkpoint).where(Checkpoint.name == wanted.name, Checkpoint.enabled).with_for_update()
     ).one_or_none()
@@ -54,11 +79,12 @@ def register(session: Session, wanted: Registration) -> Checkpoint:
         pool=wanted.pool,
         source=wanted.source,
         location=wanted.location,
-        revision=wanted.manifest.revision,
+        revision=wanted.revision,
         files=wanted.manifest.files,
         profile_json=wanted.profile.model_dump(mode="json"),
         licence=wanted.licence,
         description=wanted.description,
+        made_by_job_id=made_by,
     )
     session.add(row)
     session.flush()
@@ -95,9 +121,24 @@ def find_for_task(session: Session, task: str, name: str | None) -> Checkpoint:
     raise _wrong("checkpoint_unknown", f"There is no checkpoint {name!r}; for {task} there are: {known}.")
 
 
+def find_adapter(session: Session, name: str, pointer: str) -> Checkpoint:
+    """The enabled LoRA of that name.
+
+    Raises:
+        ValidationFailedError: there is none; the message lists those there are.
+    """
+    query = select(Checkpoint).where(Checkpoint.enabled, Checkpoint.family == ADAPTER_FAMILY)
+    found = session.scalars(query.where(Checkpoint.name == name)).one_or_none()
+    if found is not None:
+        return found
+    known = ", ".join(row.name for row in session.scalars(query.order_by(Checkpoint.name))) or "none"
+    message = f"There is no LoRA {name!r}; there are: {known}."
+    raise ValidationFailedError([FieldError(pointer, "lora_unknown", message)])
+
+
 def _same(row: Checkpoint, wanted: Registration) -> bool:
     return (
-        row.revision == wanted.manifest.revision
+        row.revision == wanted.revision
         and row.profile == wanted.profile
         and (row.family, tuple(row.tasks), row.pool, row.source, row.location)
         == (wanted.family, tuple(wanted.tasks), wanted.pool, wanted.source, wanted.location)
