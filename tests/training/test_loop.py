@@ -13,7 +13,7 @@ from worker.training.conditional_gan import GanSettings, GanTask
 from worker.training.loop import Budget, Keeping, Pace, Task, average, rng_of, tensors_of, train
 from worker.training.muon import Rates, optimizers_of, orthogonalised
 from worker.training.sprites import Sprites
-from worker.training.vae import VaeSettings, VaeTask
+from worker.training.vae import VaeSettings, VaeTask, composites
 
 
 class LineTask:
@@ -93,9 +93,9 @@ def test_two_gan_steps_in_two_runs_equal_two_in_one(tmp_path: Path, monkeypatch:
 
 def test_the_autoencoder_learns_only_its_decoder_when_told_so(sprites: Sprites, tmp_path: Path) -> None:
     settings = VaeSettings(batch=2)
-    first = VaeTask(settings, sprites)
+    first = VaeTask(settings, *composites(settings, sprites))
     run(first, tmp_path / "first", 1)
-    second = VaeTask(settings, sprites, encoder_run=tmp_path / "first")
+    second = VaeTask(settings, *composites(settings, sprites), encoder_run=tmp_path / "first")
     before = {name: value.clone() for name, value in second.vae.state_dict().items()}
     second.train_step(0, 1.0)
     moved = {name for name, value in second.vae.state_dict().items() if not torch.equal(value, before[name])}

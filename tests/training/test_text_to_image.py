@@ -5,10 +5,11 @@ import torch
 
 from worker.training import latents
 from worker.training.composites import combinations
-from worker.training.export import fold_normalisation, scheduler
+from worker.training.export import fold_normalisation
 from worker.training.latents import encode
+from worker.training.schedule import noisy_times, scheduler
 from worker.training.sprites import Sprites
-from worker.training.text_to_image import TextToImageSettings, build_unet, noisy_times
+from worker.training.text_to_image import TextToImageSettings, build_unet
 from worker.training.vae import VaeSettings, build
 
 

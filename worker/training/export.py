@@ -7,10 +7,11 @@ from typing import Final
 
 import diffusers
 import torch
-from diffusers import DDIMScheduler
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
+
+from worker.training.schedule import scheduler
 
 INDEX: Final[dict[str, object]] = {
     "_class_name": "StableDiffusionPipeline",
@@ -25,23 +26,6 @@ INDEX: Final[dict[str, object]] = {
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
 }
-
-
-def scheduler() -> DDIMScheduler:
-    """Squared-cosine noise, v-prediction, and trailing steps that begin at pure noise (Lin et al., arXiv:2305.08891).
-
-    The cosine schedule (Nichol and Dhariwal 2021, arXiv:2102.09672) ends at a signal-to-noise ratio of practically
-    zero, so its betas need no rescaling. ``steps_offset`` is unused by trailing steps; 1 is what the pipeline expects.
-    """
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        steps_offset=1,
-    )
 
 
 def fold_normalisation(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from worker.training.batches import to_pictures
-from worker.training.export import scheduler
+from worker.training.schedule import scheduler
 from worker.training.tokenizer import tokens_of
 
 PREVIEW: Final = (

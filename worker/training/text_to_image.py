@@ -14,18 +14,19 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from worker.training.captions import caption
 from worker.training.commands import add_common, budget_of, keeping_of, prepare
-from worker.training.export import fold_normalisation, scheduler
+from worker.training.export import fold_normalisation
 from worker.training.latents import Latents
 from worker.training.loop import STATE_FILE, Pace, average, descend, rng_of, train
 from worker.training.muon import Rates, optimizers_of
 from worker.training.sampling import PREVIEW, Sampler
+from worker.training.schedule import noised, noisy_times, scheduler
 from worker.training.sheets import sheet
 from worker.training.tokenizer import build as build_tokenizer
 from worker.training.tokenizer import tokens_of
@@ -111,14 +112,11 @@ class TextToImageTask:
         clean, shown = self.latents.draw(settings.batch, rng)
         tokens = tokens_of(self.tokenizer, [caption(combination, rng) for combination in shown])
         times = noisy_times(settings.batch, len(self.alphas), settings.time_bias, stream)
-        noise = torch.randn(clean.shape, generator=stream)
-        signal = self.alphas[times].sqrt()[:, None, None, None]
-        spread = (1 - self.alphas[times]).sqrt()[:, None, None, None]
+        noisy, velocity = noised(clean, times, self.alphas, stream)
         with torch.autocast("cpu", torch.bfloat16):
             context = self.text_encoder(tokens).last_hidden_state
-            noised = (signal * clean + spread * noise).contiguous(memory_format=torch.channels_last)
-            predicted = self.unet(noised, times, context).sample
-        loss = F.mse_loss(predicted.float(), signal * noise - spread * clean)
+            predicted = self.unet(noisy.contiguous(memory_format=torch.channels_last), times, context).sample
+        loss = F.mse_loss(predicted.float(), velocity)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
         descend(loss)
@@ -143,16 +141,6 @@ def load_averages(run: Path, tokenizer: CLIPTokenizer) -> tuple[UNet2DConditionM
         prefix = f"average.{name}."
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     return unet, text_encoder
-
-
-def noisy_times(count: int, total: int, bias: float, stream: torch.Generator) -> Tensor:
-    """Random steps ``(count,)`` in [0, total), one from each of ``count`` slices of equal probability.
-
-    Their density grows as ``t ** bias``. Above four fifths of the schedule the text alone decides what appears (the
-    64 noisy places no longer tell), and that is what takes longest to learn.
-    """
-    places = (torch.arange(count) + torch.rand(count, generator=stream)) / count
-    return (places ** (1 / (1 + bias)) * total).long().clamp_max(total - 1)
 
 
 def kept_tokenizer(folder: Path) -> CLIPTokenizer:

@@ -8,6 +8,7 @@ import argparse
 import copy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ class VaeSettings:
 
     seed: int = 1
     batch: int = 16
+    side: int = 64
     latent_channels: int = 16
     channels: tuple[int, ...] = (32, 64, 96, 128)
     norm_groups: int = 8
@@ -45,7 +47,7 @@ class VaeSettings:
 
 
 def build(settings: VaeSettings) -> AutoencoderKL:
-    """A factor-8 AutoencoderKL with a thin full-resolution level."""
+    """An AutoencoderKL with a thin full-resolution level; each width after the first halves the side."""
     levels = len(settings.channels)
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
@@ -54,7 +56,7 @@ def build(settings: VaeSettings) -> AutoencoderKL:
         layers_per_block=1,
         latent_channels=settings.latent_channels,
         norm_num_groups=settings.norm_groups,
-        sample_size=64,
+        sample_size=settings.side,
         scaling_factor=1.0,
     )
 
@@ -78,22 +80,38 @@ def psnr(made: Tensor, real: Tensor) -> Tensor:
     return -10 * error.clamp_min(1e-10).log10()
 
 
-def load_average(run: Path) -> AutoencoderKL:
+def load_average(run: Path, settings: VaeSettings | None = None) -> AutoencoderKL:
     """The averaged autoencoder of a training run."""
-    vae = build(VaeSettings())
+    vae = build(settings or VaeSettings())
     prefix = "average.vae."
     tensors = load_file(run / STATE_FILE)
     vae.load_state_dict({key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)})
     return vae
 
 
+class Batches(Protocol):
+    """Where pictures come from: the batch of a step, as ``(B, 3, H, W)`` in [-1, 1] and what it shows."""
+
+    def draw(self, step: int) -> tuple[Tensor, object]:
+        """The batch of a step."""
+        ...
+
+    def __call__(self, step: int) -> tuple[Tensor, object]:
+        """The same, of a training that goes on to the next step."""
+        ...
+
+
 class VaeTask:
     """The autoencoder, its average and its optimizer."""
 
-    def __init__(self, settings: VaeSettings, sprites: Sprites, encoder_run: Path | None = None) -> None:
+    def __init__(
+        self, settings: VaeSettings, batches: Batches, held_out: Batches, encoder_run: Path | None = None
+    ) -> None:
         self.settings = settings
         torch.manual_seed(settings.seed)
-        self.vae = (load_average(encoder_run) if encoder_run else build(settings)).to(memory_format=torch.channels_last)
+        self.vae = (load_average(encoder_run, settings) if encoder_run else build(settings)).to(
+            memory_format=torch.channels_last
+        )
         if encoder_run:
             self.vae.encoder.requires_grad_(requires_grad=False)
             self.vae.quant_conv.requires_grad_(requires_grad=False)
@@ -101,8 +119,7 @@ class VaeTask:
         self.modules: dict[str, nn.Module] = {"vae": self.vae}
         self.averages: dict[str, nn.Module] = {"vae": self.average}
         self.optimizers: dict[str, Optimizer] = optimizers_of([self.vae], ("conv_in", "conv_out"), settings.rates)
-        self.batches = Composites(sprites, combinations(held_out=False), settings.batch, settings.seed)
-        self.held_out = Composites(sprites, combinations(held_out=True), 64, settings.seed)
+        self.batches, self.held_out = batches, held_out
 
     def train_step(self, step: int, scale: float) -> dict[str, float]:
         """One step on one batch of composites."""
@@ -145,6 +162,12 @@ class VaeTask:
         return sheet(np.concatenate([picture for pair in pairs for picture in pair]), columns=12)
 
 
+def composites(settings: VaeSettings, sprites: Sprites) -> tuple[Composites, Composites]:
+    """Batches of the combinations that are trained on, and of those held out."""
+    seen = Composites(sprites, combinations(held_out=False), settings.batch, settings.seed)
+    return seen, Composites(sprites, combinations(held_out=True), 64, settings.seed)
+
+
 def main() -> None:
     """Train from the command line."""
     parser = argparse.ArgumentParser(prog="python -m worker.training.vae", description=__doc__)
@@ -152,7 +175,8 @@ def main() -> None:
     parser.add_argument("--encoder-from", type=Path, help="keep the encoder of this run and train the decoder only")
     arguments = parser.parse_args()
     prepare(arguments)
-    task = VaeTask(VaeSettings(seed=arguments.seed), Sprites(arguments.data_dir), arguments.encoder_from)
+    settings = VaeSettings(seed=arguments.seed)
+    task = VaeTask(settings, *composites(settings, Sprites(arguments.data_dir)), arguments.encoder_from)
     train(task, budget_of(arguments), Pace(), keeping_of(arguments))
 
 
