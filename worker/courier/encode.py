@@ -1,4 +1,4 @@
-"""Pixels to files. No metadata goes in: a picture that is shared must not carry its prompt."""
+"""Pixels to files. Of metadata only the provenance goes in, and the prompt only when its client asked for that."""
 
 import hashlib
 import io
@@ -11,6 +11,8 @@ from PIL import Image
 from models.artifacts import MEDIA_TYPES
 from models.params import OutputFormat
 from worker.courier.frames import PictureHead
+from worker.courier.provenance import Provenance, stamp
+from worker.courier.signing import Signer
 
 _OPTIONS: dict[OutputFormat, dict[str, Any]] = {
     # Run lengths only: after PNG's filters a picture holds few longer matches. Measured on 512 px photographs: three
@@ -31,11 +33,32 @@ class EncodedPicture:
     media_type: str
 
 
-def encode(head: PictureHead, pixels: memoryview, output_format: OutputFormat) -> EncodedPicture:
-    """Make a file of (height, width, 3) uint8 RGB."""
+def encode(
+    head: PictureHead,
+    pixels: memoryview,
+    output_format: OutputFormat,
+    provenance: Provenance | None = None,
+    signer: Signer | None = None,
+) -> EncodedPicture:
+    """Make a file of (height, width, 3) uint8 RGB, stamped with its provenance, and signed if there is a signer.
+
+    Raises:
+        SigningError: see there; only with a signer.
+    """
     # Any buffer will do; Pillow's annotation only knows some of them.
     picture = Image.frombuffer("RGB", (head.width, head.height), cast(bytes, pixels), "raw", "RGB", 0, 1)
     stream = io.BytesIO()
     picture.save(stream, **_OPTIONS[output_format])
-    body = stream.getvalue()
-    return EncodedPicture(head, body, hashlib.sha256(body).hexdigest(), MEDIA_TYPES[output_format.value])
+    return seal(head, stream.getvalue(), MEDIA_TYPES[output_format.value], provenance, signer)
+
+
+def seal(
+    head: PictureHead, body: bytes, media_type: str, provenance: Provenance | None, signer: Signer | None
+) -> EncodedPicture:
+    """A finished file, e.g. an animation, as `encode` leaves one."""
+    if provenance is not None:
+        # Not by Pillow's options: it has none for GIF and another for each format, and a copy costs less than the hash.
+        body = stamp(body, media_type, provenance)
+        if signer is not None:
+            body = signer(body, media_type, provenance)
+    return EncodedPicture(head, body, hashlib.sha256(body).hexdigest(), media_type)

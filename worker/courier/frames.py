@@ -1,12 +1,13 @@
 """What the worker and its courier say to each other: length-prefixed frames down the pipe, one JSON line back.
 
-A frame is two big-endian lengths, a JSON header, and the pixels of all pictures one after the other, as they are.
+A frame is two big-endian lengths, a JSON header, and a body: the pixels of all pictures one after the other as they
+are, then the bytes of all files.
 """
 
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from io import BufferedIOBase, RawIOBase
 from typing import Any
@@ -41,13 +42,54 @@ class PictureHead:
 
 
 @dataclass(frozen=True)
+class FileHead:
+    """A file of a parcel: an artifact with a name, or part of a checkpoint that the attempt trained."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    index: int | None = None
+    """None for a part of the checkpoint, whose name is its relative path."""
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What the files of a parcel say of themselves."""
+
+    checkpoint: str
+    revision: str
+    edited: bool = False
+    """Made from a picture that was given."""
+    prompt: str | None = None
+    """Only when the client wants it in there."""
+
+
+@dataclass(frozen=True)
 class Parcel:
-    """All pictures of one attempt, to be stored and then published together."""
+    """All outputs of one attempt, to be stored and then published together."""
 
     hold: Hold
     output_format: OutputFormat
     pictures: tuple[PictureHead, ...]
     measures: dict[str, Any]
+    files: tuple[FileHead, ...] = ()
+    result: dict[str, Any] = field(default_factory=dict)
+    """What the job's result says beside its artifacts."""
+    stamp: Stamp | None = None
+    safety_threshold: float | None = None
+    """Pictures that reach it are withheld."""
+    reproduces: UUID | None = None
+    """The job whose pictures these are compared with."""
+    trained: dict[str, Any] | None = None
+    """The registration of the checkpoint whose parts are among the files, as JSON."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the frame's body."""
+        parts: tuple[PictureHead | FileHead, ...] = (*self.pictures, *self.files)
+        return sum(part.size_bytes for part in parts)
 
 
 @dataclass(frozen=True)
@@ -91,12 +133,18 @@ def head_of(message: Parcel | Drop) -> bytes:
         "format": message.output_format.value,
         "pictures": [asdict(picture) for picture in message.pictures],
         "measures": message.measures,
+        "files": [asdict(file) for file in message.files],
+        "result": message.result,
+        "stamp": asdict(message.stamp) if message.stamp else None,
+        "safety_threshold": message.safety_threshold,
+        "reproduces": str(message.reproduces) if message.reproduces else None,
+        "trained": message.trained,
     }
     return json.dumps(head).encode()
 
 
 def write_frame(stream: RawIOBase, message: Parcel | Drop, pixels: Sequence[memoryview] = ()) -> None:
-    """Send one frame. The pixels are neither copied nor pickled."""
+    """Send one frame. The body is neither copied nor pickled."""
     head = head_of(message)
     body_bytes = sum(part.nbytes for part in pixels)
     for part in (memoryview(LENGTHS.pack(len(head), body_bytes) + head), *pixels):
@@ -119,9 +167,9 @@ def read_frame(stream: BufferedIOBase) -> tuple[Parcel | Drop, memoryview] | Non
     if len(head) < head_bytes:
         return None
     message = _parse_head(head)
-    told = sum(picture.size_bytes for picture in message.pictures) if isinstance(message, Parcel) else 0
+    told = message.size_bytes if isinstance(message, Parcel) else 0
     if body_bytes != told:
-        raise BrokenFrameError(f"{body_bytes} bytes of pixels, where the head tells of {told}")
+        raise BrokenFrameError(f"a body of {body_bytes} bytes, where the head tells of {told}")
     body = memoryview(bytearray(body_bytes))
     filled = 0
     while filled < body_bytes:
@@ -153,6 +201,12 @@ def _parse_head(raw: bytes) -> Parcel | Drop:
             output_format=OutputFormat(head["format"]),
             pictures=tuple(_to_picture(**picture) for picture in head["pictures"]),
             measures=dict(head["measures"]),
+            files=tuple(_to_file(**file) for file in head["files"]),
+            result=dict(head["result"]),
+            stamp=Stamp(**head["stamp"]) if head["stamp"] is not None else None,
+            safety_threshold=head["safety_threshold"],
+            reproduces=UUID(head["reproduces"]) if head["reproduces"] is not None else None,
+            trained=head["trained"],
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise BrokenFrameError(f"a head that is none: {type(error).__name__}") from error
@@ -162,6 +216,13 @@ def _to_picture(index: int, seed: int, width: int, height: int) -> PictureHead:
     if any(type(number) is not int for number in (index, seed, width, height)) or min(width, height) < 1:
         raise TypeError("a picture has whole numbers, and a size")
     return PictureHead(index, seed, width, height)
+
+
+def _to_file(**fields: Any) -> FileHead:
+    file = FileHead(**fields)
+    if type(file.size_bytes) is not int or file.size_bytes < 0:
+        raise TypeError("a file has a size")
+    return file
 
 
 def _write_all(stream: RawIOBase, part: memoryview) -> None:

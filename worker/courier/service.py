@@ -12,14 +12,13 @@ from uuid import UUID
 import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from models.artifacts import result_key
 from models.errors import PipelineFailedError, RunError, StorageError, TransientError
 from models.failpoints import reach
 from models.jobs import Failure, Hold, Output, Published, fail, publish
 from models.session import Sessions
 from models.settings import Settings
-from worker.courier.encode import EncodedPicture, encode
-from worker.courier.frames import Delivery, Parcel, PictureHead
+from worker.courier.frames import Delivery, Parcel
+from worker.courier.parts import Part, parts_of, prepare, registration_of
 from worker.courier.put import Put
 
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0)
@@ -41,15 +40,19 @@ class Service:
     pictures: Executor
     """Encodes and puts pictures; another pool than the one that runs `deliver`."""
 
-    def deliver(self, parcel: Parcel, pixels: memoryview, dropped: Event) -> Delivery:
+    def deliver(self, parcel: Parcel, body: memoryview, dropped: Event) -> Delivery:
         """Take a parcel to its end. Never raises."""
         deadline = time.monotonic() + self.settings.store_budget_seconds
         try:
             started = time.monotonic()
-            outputs = self._store_all(parcel, pixels, dropped, deadline)
+            parts = parts_of(parcel, body)
+            outputs = self._store_all(parcel, parts, dropped, deadline)
             measures = parcel.measures | {"store_seconds": round(time.monotonic() - started, 4)}
+            trained = registration_of(parcel)
             published = _until(
-                deadline, dropped, lambda: self._transact(lambda s: publish(s, parcel.hold, outputs, measures))
+                deadline,
+                dropped,
+                lambda: self._transact(lambda s: publish(s, parcel.hold, outputs, measures, parcel.result, trained)),
             )
         except DroppedError:
             return Delivery.DROPPED
@@ -66,30 +69,24 @@ class Service:
         reach("after_commit")
         return Delivery.FENCED if published is Published.FENCED else Delivery.PUBLISHED
 
-    def _store_all(self, parcel: Parcel, pixels: memoryview, dropped: Event, deadline: float) -> Sequence[Output]:
-        parts = []
-        offset = 0
-        for head in parcel.pictures:
-            parts.append((head, pixels[offset : offset + head.size_bytes]))
-            offset += head.size_bytes
+    def _store_all(self, parcel: Parcel, parts: Sequence[Part], dropped: Event, deadline: float) -> Sequence[Output]:
         if len(parts) == 1:
-            return [self._store(parcel, parts[0], dropped, deadline)]
-        return list(self.pictures.map(lambda part: self._store(parcel, part, dropped, deadline), parts))
+            stored = [self._store(parcel, parts[0], dropped, deadline)]
+        else:
+            stored = list(self.pictures.map(lambda part: self._store(parcel, part, dropped, deadline), parts))
+        return [output for output in stored if output is not None]
 
-    def _store(self, parcel: Parcel, part: tuple[PictureHead, memoryview], dropped: Event, deadline: float) -> Output:
-        head, pixels = part
-        picture = encode(head, pixels, parcel.output_format)
-        key = result_key(
-            parcel.hold.job_id, parcel.hold.attempt, head.index, picture.sha256, parcel.output_format.value
-        )
+    def _store(self, parcel: Parcel, part: Part, dropped: Event, deadline: float) -> Output | None:
+        """Put one part. None for a file of a checkpoint: it is no artifact."""
+        prepared = prepare(parcel, part)
         reach("before_put")
-        _until(deadline, dropped, lambda: self.put(key, picture.body, picture.media_type, picture.sha256))
+        _until(deadline, dropped, lambda: self.put(prepared.key, prepared.body, prepared.media_type, prepared.sha256))
         reach("after_put")
-        return _output(key, picture)
+        return prepared.output
 
     def _fail_unexpected(self, parcel: Parcel, error: Exception) -> Delivery:
         log.error("storing failed", job=str(parcel.hold.job_id), exc_info=error)
-        return self._fail(parcel, PipelineFailedError(f"The pictures could not be stored: {type(error).__name__}."))
+        return self._fail(parcel, PipelineFailedError(f"The outputs could not be stored: {type(error).__name__}."))
 
     def _fail(self, parcel: Parcel, error: RunError) -> Delivery:
         hold, measures = parcel.hold, parcel.measures
@@ -134,17 +131,3 @@ def _until(deadline: float, dropped: Event, work: Callable[[], Any]) -> Any:
 def _is_outage(error: DBAPIError) -> bool:
     """Whether Postgres, the network or a lock was the trouble, rather than the statement."""
     return error.connection_invalidated or type(error).__name__ in {"OperationalError", "InternalError"}
-
-
-def _output(key: str, picture: EncodedPicture) -> Output:
-    head = picture.head
-    return Output(
-        index=head.index,
-        key=key,
-        sha256=picture.sha256,
-        media_type=picture.media_type,
-        size_bytes=len(picture.body),
-        width=head.width,
-        height=head.height,
-        seed=head.seed,
-    )
