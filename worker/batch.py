@@ -4,15 +4,15 @@ Out of memory: split in halves, then let the pipeline slim, then fail that item 
 fails alone and the rest runs again. Whatever else goes wrong fails the items that were not finished by then.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from models.errors import InvalidInputError, OutOfMemoryError, PipelineFailedError, RunError, StoppedError
 from worker.faults import as_run_error
-from worker.pipelines.base import Context, Item, Picture, Pipeline
+from worker.pipelines.base import Context, Facts, File, Item, Output, Picture, Pipeline
 
-Finished = Callable[[Item, list[Picture]], None]
+Finished = Callable[[Item, list[Output]], None]
 Failed = Callable[[Item, RunError], None]
 
 
@@ -25,7 +25,7 @@ class BatchRun:
     finished: Finished
     failed: Failed
     empty_cache: Callable[[], None] = lambda: None
-    watched: Callable[[Iterator[Picture], Sequence[Item]], Iterator[Picture]] = lambda pictures, _items: pictures
+    watched: Callable[[Iterator[Output], Sequence[Item]], Iterator[Output]] = lambda outputs, _items: outputs
     """Goes between the pipeline and this loop, to see how long each call takes."""
     max_items: int | None = None
     """What is known to fit from an earlier batch of this shape; shrinks when that was too much."""
@@ -66,26 +66,27 @@ class BatchRun:
     def _once(self, items: Sequence[Item]) -> RunError | None:
         """One call of the pipeline. Its error is returned bare, so that no frame keeps a tensor alive."""
         context = self.context_for(items)
-        partial: dict[UUID, dict[int, Picture]] = {item.job_id: {} for item in items}
+        partial: dict[UUID, dict[object, Output]] = {item.job_id: {} for item in items}
         wanted = {item.job_id: item for item in items}
         try:
-            for picture in self.watched(self.pipeline.run(items, context), items):
-                _check(picture)
-                pictures = partial[picture.job_id]
-                pictures[picture.index] = picture
-                item = wanted[picture.job_id]
-                if len(pictures) == item.params.num_images and picture.job_id not in self._ended:
-                    self.finished(item, [pictures[index] for index in sorted(pictures)])
-                    self._ended.add(picture.job_id)
+            for output in self.watched(self.pipeline.run(items, context), items):
+                if isinstance(output, Picture):
+                    _check(output)
+                outputs = partial[output.job_id]
+                outputs[_place(output)] = output
+                item = wanted[output.job_id]
+                if _complete(item, outputs, output) and output.job_id not in self._ended:
+                    self.finished(item, list(outputs.values()))
+                    self._ended.add(output.job_id)
         except StoppedError:
             return None
         except Exception as error:  # noqa: BLE001  # a family may raise anything
             return as_run_error(error, _written_by_client(items))
         for item in self._unended(items):
             if not context.stopped(item.job_id):
-                made = len(partial[item.job_id])
-                missing = PipelineFailedError(f"The pipeline made {made} of {item.params.num_images} pictures.")
-                self._fail([item], missing)
+                made, of = len(partial[item.job_id]), item.params.outputs()
+                told = f"The pipeline made {made} of {of} outputs." if of else "The pipeline did not come to an end."
+                self._fail([item], PipelineFailedError(told))
         return None
 
     def _smaller(self, items: Sequence[Item], error: OutOfMemoryError) -> None:
@@ -122,6 +123,16 @@ class BatchRun:
         return [item for item in items if item.job_id not in self._ended]
 
 
+def _place(output: Output) -> object:
+    """An output that comes again, after a retry within the pipeline, takes the place of the earlier one."""
+    return output.index if isinstance(output, Picture | File) else type(output)
+
+
+def _complete(item: Item, outputs: Mapping[object, Output], newest: Output) -> bool:
+    expected = item.params.outputs()
+    return isinstance(newest, Facts) if expected is None else len(outputs) == expected
+
+
 def _check(picture: Picture) -> None:
     shape = picture.pixels.shape
     if len(shape) != 3 or shape[2] != 3 or picture.pixels.dtype.name != "uint8":  # noqa: PLR2004  # (H, W, RGB)
@@ -132,4 +143,4 @@ def _check(picture: Picture) -> None:
 
 def _written_by_client(items: Sequence[Item]) -> list[str]:
     """Every text of the params, to keep it out of error messages."""
-    return [value for item in items for value in item.params.model_dump().values() if type(value) is str]
+    return [text for item in items for text in item.params.texts().values()]

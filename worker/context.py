@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from models.errors import StoppedError
+from models.errors import CheckpointUnavailableError, StoppedError
 from models.jobs import Hold
 from models.progress import Progress
 from worker.drain import Drain
@@ -14,7 +14,7 @@ from worker.holds import Holds, Stop
 from worker.reporter import Reporter
 
 if TYPE_CHECKING:
-    from worker.pipelines.base import Pixels
+    from worker.pipelines.base import Library, Pixels
 
 PREVIEW_SECONDS = 0.7
 """Between two previews, at least."""
@@ -64,18 +64,27 @@ class RunContext:
         reporter: Reporter,
         on_nearly_done: Callable[[], None] | None = None,
         pace: PreviewPace | None = None,
+        library: "Library | None" = None,
     ) -> None:
         self._batch = {hold.job_id: hold for hold in batch}
         self._holds = holds
         self._drain = drain
         self._reporter = reporter
         self._on_nearly_done = on_nearly_done
+        self._library = library
         self._started = time.monotonic()
         self._pace = pace or PreviewPace()
         self._pace.begins()
         self._remaining_seconds = 0.0
         self._done, self._total = 0, 1
         self._previews = dict.fromkeys(self._batch, 0)
+
+    @property
+    def library(self) -> "Library":
+        """Other checkpoints."""
+        if self._library is None:
+            raise CheckpointUnavailableError("There is no library here.")
+        return self._library
 
     def step(self, done: int, total: int) -> None:
         """Say how far the batch is, between steps."""

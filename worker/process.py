@@ -24,13 +24,16 @@ from models.queue import TicketSender, clear_ticket, connect_redis
 from models.session import make_engine, make_sessions
 from models.settings import Settings
 from models.states import Pool
+from models.storage import Storage
 from models.workers import say_alive, say_gone
 from worker.aside import Aside
 from worker.checkpoint_files import CheckpointStore
 from worker.devices import Device, memory_budget_bytes, open_device
 from worker.drain import Drain
 from worker.holds import Holds
+from worker.inputs import InputReader
 from worker.lease import Heartbeat
+from worker.library import ResidentLibrary
 from worker.pipelines import load_family
 from worker.reporter import Reporter
 from worker.residency import Residency
@@ -61,6 +64,7 @@ class WorkerProcess:
         self.device: Device = open_device(settings, self.pool)
         self.drain = Drain(settings.drain_seconds)
         self.store = CheckpointStore(settings)
+        residency = Residency(sessions, self.store, self.device, memory_budget_bytes(settings, self.device))
         self.runner = Runner(
             settings=settings,
             pool=self.pool,
@@ -69,10 +73,12 @@ class WorkerProcess:
             device=self.device,
             holds=Holds(settings.lease_seconds),
             drain=self.drain,
-            residency=Residency(sessions, self.store, self.device, memory_budget_bytes(settings, self.device)),
+            residency=residency,
             reporter=Reporter(ProgressBoard(connect_redis(settings))),
             tickets=TicketSender(settings),
             aside=Aside(),
+            inputs=InputReader(sessions, Storage(settings)),
+            library=ResidentLibrary(sessions, residency, self.store),
         )
         self._ready_file = settings.ready_file
         self.heartbeat = Heartbeat(self._beat_engine, self.runner.holds, self._say_alive)

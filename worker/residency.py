@@ -3,7 +3,8 @@
 import gc
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -41,6 +42,7 @@ class Residency:
         self._device = device
         self._budget = budget_bytes
         self._loaded: OrderedDict[UUID, Resident] = OrderedDict()
+        self._running: UUID | None = None
 
     @property
     def ids(self) -> list[UUID]:
@@ -84,6 +86,15 @@ class Residency:
         )
         return resident
 
+    @contextmanager
+    def running(self, checkpoint_id: UUID) -> Iterator[None]:
+        """While it runs this one is not evicted, whatever else has to be loaded beside it."""
+        self._running = checkpoint_id
+        try:
+            yield
+        finally:
+            self._running = None
+
     def evict_all(self) -> None:
         """Let go of everything."""
         self._evict_until(lambda: False)
@@ -121,8 +132,10 @@ class Residency:
 
     def _evict_until(self, enough: Callable[[], bool], keep: int = 0) -> None:
         evicted = False
-        while len(self._loaded) > keep and not enough():
-            _, resident = self._loaded.popitem(last=False)
+        for checkpoint_id in [known for known in self._loaded if known != self._running]:
+            if len(self._loaded) <= keep or enough():
+                break
+            resident = self._loaded.pop(checkpoint_id)
             resident.pipeline.close()
             log.info("evicted a checkpoint", checkpoint=resident.row.name, mib=resident.size_bytes >> 20)
             del resident

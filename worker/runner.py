@@ -19,10 +19,10 @@ from sqlalchemy.orm import Session
 
 from models.errors import InvalidInputError, RunError, RunTimedOutError, TransientError
 from models.failpoints import reach
-from models.jobs import ClaimedJob, Hold, claim, fail, release_canceled, release_drained, work_waits
+from models.jobs import ClaimedJob, Hold, claim, fail, pools_woken, release_canceled, release_drained, work_waits
 from models.jobs.order import advance
 from models.jobs.queries import learn_speed
-from models.params import TASKS
+from models.params import TASKS, TaskParams
 from models.progress import Progress
 from models.queue import TicketSender
 from models.session import Sessions
@@ -32,12 +32,14 @@ from worker.aside import Aside
 from worker.batch import BatchRun
 from worker.context import PreviewPace, RunContext
 from worker.courier.client import CourierClient
-from worker.courier.frames import Delivery, Parcel, PictureHead, Receipt
+from worker.courier.frames import Delivery, Receipt
 from worker.devices import Device
 from worker.drain import Drain
 from worker.faults import as_run_error
 from worker.holds import Holds, Stop
-from worker.pipelines.base import Item, Picture
+from worker.inputs import Fetched, InputReader, make_item
+from worker.packing import pack
+from worker.pipelines.base import Item, Library, Output
 from worker.reporter import Reporter
 from worker.residency import Residency, Resident
 from worker.watchdog import Watchdog
@@ -57,6 +59,8 @@ class Batch:
     jobs: dict[UUID, ClaimedJob]
     started_at: float = 0.0
     load_seconds: float = 0.0
+    params: dict[UUID, TaskParams] = field(default_factory=dict)
+    inputs: dict[UUID, Fetched] = field(default_factory=dict)
     ladder: list[str] = field(default_factory=list)
 
     @property
@@ -93,6 +97,8 @@ class Runner:
     reporter: Reporter
     tickets: TicketSender
     aside: Aside
+    inputs: InputReader
+    library: Library
     courier: CourierClient = field(init=False)
     watchdog: Watchdog = field(init=False)
     phase: str = "idle"
@@ -137,7 +143,8 @@ class Runner:
             batch.load_seconds = time.monotonic() - batch.started_at
             self.phase = "running"
             reach("before_run")
-            self._run(batch, resident, self._items_of(batch))
+            with self.residency.running(resident.row.id):
+                self._run(batch, resident, self._items_of(batch, resident))
         except DBAPIError as error:
             self._fail_rest(batch, TransientError(f"Postgres did not answer: {type(error.orig).__name__}."))
         except Exception as error:  # noqa: BLE001  # a hold that nobody ends would be extended for ever
@@ -160,6 +167,8 @@ class Runner:
             self.aside.do("release", lambda: self._settle(hold, lambda s: RELEASES[stop](s, hold)))
         else:
             self.holds.forget(hold)
+        if receipt.delivery is Delivery.PUBLISHED:
+            self.aside.do("wake what waited", partial(self._wake_waiting, hold.job_id))
 
     def _next(self) -> Batch | None:
         """What was claimed ahead, or what waits now. A suspect only when nothing else is held."""
@@ -213,7 +222,12 @@ class Runner:
             return None
         self.holds.add([job.hold for job in jobs], since)
         self.aside.do("after a claim", partial(self._after_claim, jobs[0]))
-        return Batch({job.job_id: job for job in jobs})
+        batch = Batch({job.job_id: job for job in jobs})
+        for job in jobs:
+            with suppress(KeyError, ValidationError):  # `_items_of` says so, in its time
+                batch.params[job.job_id] = TASKS[job.task].model_validate(job.params)
+                batch.inputs[job.job_id] = self.inputs.fetch(job, batch.params[job.job_id])
+        return batch
 
     def _after_claim(self, head: ClaimedJob) -> None:
         """Move the fair clock, and wake another worker while more waits."""
@@ -226,13 +240,24 @@ class Runner:
         with self.sessions() as session:
             return work_waits(session, self.pool)
 
-    def _items_of(self, batch: Batch) -> list[Item]:
+    def _wake_waiting(self, job_id: UUID) -> None:
+        """A ticket for each pool where a job was queued that had waited for this one."""
+        with self.sessions() as session:
+            pools = pools_woken(session, job_id)
+        for pool in pools:
+            self.tickets.send(pool, job_id)
+
+    def _items_of(self, batch: Batch, resident: Resident) -> list[Item]:
         items = []
+        profile = resident.row.profile
         for job in batch.jobs.values():
             try:
-                items.append(Item(job.job_id, job.task, TASKS[job.task].model_validate(job.params)))
-            except (KeyError, ValidationError):
+                params = batch.params[job.job_id]
+                items.append(make_item(job, params, batch.inputs[job.job_id], profile))
+            except KeyError:
                 error = InvalidInputError(f"This worker's version does not read the params of this {job.task} job.")
+                self._fail(batch, job.hold, error)
+            except RunError as error:
                 self._fail(batch, job.hold, error)
         return items
 
@@ -249,11 +274,16 @@ class Runner:
                 self.reporter,
                 self._claim_ahead if len(part) == len(items) else None,
                 self._previews,
+                self.library,
             ),
-            finished=lambda item, pictures: self._hand_over(batch, item, pictures),
+            finished=lambda item, outputs: self._hand_over(batch, resident, item, outputs),
             failed=lambda item, error: self._fail(batch, batch.jobs[item.job_id].hold, error),
             empty_cache=self.device.empty_cache,
-            watched=lambda pictures, part: self.watchdog.watch(pictures, [batch.jobs[i.job_id].hold for i in part]),
+            watched=lambda outputs, part: self.watchdog.watch(
+                outputs,
+                [batch.jobs[item.job_id].hold for item in part],
+                max(item.params.allowed_seconds() for item in part),
+            ),
             max_items=resident.max_items.get(shape),
             ladder=batch.ladder,
         )
@@ -275,21 +305,17 @@ class Runner:
         with self.sessions.begin() as session:
             learn_speed(session, checkpoint_id, seconds_per_step)
 
-    def _hand_over(self, batch: Batch, item: Item, pictures: Sequence[Picture]) -> None:
-        """All pictures of an item are there: the courier's business from here on."""
+    def _hand_over(self, batch: Batch, resident: Resident, item: Item, outputs: Sequence[Output]) -> None:
+        """All outputs of an item are there: the courier's business from here on."""
         reach("after_run")
-        hold = batch.jobs[item.job_id].hold
+        job = batch.jobs[item.job_id]
+        hold = job.hold
         if self.holds.stop_of(hold) in UNWANTED:
             self._let_go(batch, item)
             return
-        heads = tuple(
-            PictureHead(picture.index, picture.seed, picture.pixels.shape[1], picture.pixels.shape[0])
-            for picture in pictures
-        )
-        parcel = Parcel(hold, item.params.output_format, heads, batch.measures(item.job_id, self.device))
+        parcel, body = pack(job, item, resident.row, outputs, batch.measures(item.job_id, self.device))
         self.reporter.say({item.job_id: Progress(hold.attempt, "storing", 1, 1)})
-        pixels = tuple(picture.pixels.data.cast("B") for picture in pictures)
-        if not self.courier.hand_over(parcel, pixels, lambda: self.holds.stop_of(hold) in UNWANTED):
+        if not self.courier.hand_over(parcel, body, lambda: self.holds.stop_of(hold) in UNWANTED):
             self._let_go(batch, item)
 
     def _let_go(self, batch: Batch, item: Item, ended: frozenset[UUID] = frozenset()) -> bool:

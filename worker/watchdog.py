@@ -18,7 +18,7 @@ import structlog
 
 from models.jobs import Hold
 from worker.holds import Holds
-from worker.pipelines.base import Picture
+from worker.pipelines.base import Output
 
 GRACE_SECONDS = 5.0
 """How long a pipeline may take to its next step after it was asked to stop."""
@@ -67,18 +67,22 @@ class Watchdog:
         """End; may be called by `end`."""
         self._stopping.set()
 
-    def watch(self, pictures: Iterator[Picture], holds: Sequence[Hold]) -> Iterator[Picture]:
-        """The same pictures; the watchdog looks while the next one is made."""
-        call = _Call(holds, time.monotonic(), self._timeout)
+    def watch(self, outputs: Iterator[Output], holds: Sequence[Hold], limit_seconds: float = 0.0) -> Iterator[Output]:
+        """The same outputs; the watchdog looks while the next one is made.
+
+        `limit_seconds` is what the params themselves allow a run, where that is more than the setting.
+        """
+        limit = max(self._timeout, limit_seconds) if self._timeout else 0.0
+        call = _Call(holds, time.monotonic(), limit)
         while True:
             self._enter(call)
             try:
-                picture = next(pictures, None)
+                output = next(outputs, None)
             finally:
                 left_at = self._leave()
-            if picture is None:
+            if output is None:
                 return
-            yield picture
+            yield output
             call.since += time.monotonic() - left_at
 
     @contextmanager

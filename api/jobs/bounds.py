@@ -25,9 +25,10 @@ def check_limits(settings: Settings, params: TaskParams, priority: int, max_prio
 
 def _images(settings: Settings, params: TaskParams) -> list[FieldError]:
     most = settings.max_job_images
-    if params.num_images <= most:
+    field = "best_of" if getattr(params, "best_of", None) else "num_images"
+    if params.rows() <= most:
         return []
-    return [FieldError("/params/num_images", "too_many", f"This server takes at most {most} images a job.")]
+    return [FieldError(f"/params/{field}", "too_many", f"This server takes at most {most} images a job.")]
 
 
 def _work(settings: Settings, params: TaskParams) -> list[FieldError]:

@@ -221,10 +221,12 @@ class ArtifactView(BaseModel):
     index: int
     media_type: str
     size_bytes: int
-    width: int
-    height: int
-    seed: int
+    name: str | None = Field(description="Of a file that is no picture, e.g. `report.json`.")
+    width: int | None
+    height: int | None
+    seed: int | None
     sha256: str
+    pixels_sha256: str | None = Field(description="Of a picture's size and RGB bytes, whatever its file says besides.")
     url: str = Field(description="Redirects to the bytes; needs the key.")
 
 

@@ -210,7 +210,7 @@ def price(services: Services, body: JobBody) -> PriceView:
         params=wanted.params.model_dump(mode="json"),
         pool=card.pool.value,
         cost=wanted.cost,
-        images=wanted.params.num_images,
+        images=wanted.params.rows(),
         eta_seconds=eta,
         live_workers=workers,
         servable=workers > 0,

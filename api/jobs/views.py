@@ -80,11 +80,13 @@ def artifact_view(artifact: Artifact) -> ArtifactView:
         id=artifact.id,
         index=artifact.index,
         media_type=artifact.media_type,
+        name=artifact.name,
         size_bytes=artifact.size_bytes,
         width=artifact.width,
         height=artifact.height,
         seed=artifact.seed,
         sha256=artifact.sha256,
+        pixels_sha256=artifact.pixels_sha256,
         url=f"/v1/artifacts/{artifact.id}/content",
     )
 

@@ -92,7 +92,7 @@ def expire_overdue(session: Session) -> int:
     """Queued, waiting → expired where the deadline passed before a worker started the job."""
     rows = session.execute(
         select(Job.id, Job.client_id)
-        .where(Job.state.in_([text("'queued'"), text("'waiting'")]), Job.deadline_at < func.now())
+        .where(text("state IN ('queued', 'waiting')"), Job.deadline_at < func.now())
         .order_by(Job.client_id, Job.id)
         .limit(BATCH_ROWS)
         .with_for_update(skip_locked=True, key_share=True)

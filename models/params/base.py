@@ -106,6 +106,10 @@ class TaskParams(BaseModel, ABC):
         """The fields whose product is a job's pixel-steps. Only after `resolved`; empty: the checkpoint bounds it."""
         return {}
 
+    def allowed_seconds(self) -> float:
+        """How long the params themselves let a run take; 0 leaves it to the settings."""
+        return 0.0
+
     def cost(self) -> int:
         """What the job takes from its client's fair share: steps × rows."""
         return self.steps() * self.rows()

@@ -15,6 +15,7 @@ from models.params.words import storable
 FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 MAX_TRAINING_MINUTES = 7 * 24 * 60
 SPLIT_SLACK = 1e-6
+TRAINING_SLACK_SECONDS = 1800.0
 
 
 class Crop(StrEnum):
@@ -170,3 +171,7 @@ class TrainParams(SeededParams):
     def steps(self) -> int:
         """Training steps."""
         return self.max_steps
+
+    def allowed_seconds(self) -> float:
+        """The minutes, and time to begin and to draw samples."""
+        return 60 * self.max_minutes + TRAINING_SLACK_SECONDS

@@ -79,6 +79,8 @@ class DiffusionParams(PictureParams):
         if self.prompt_from is None and not self.prompt.strip():
             if "prompt" not in self.model_fields_set:
                 raise fault("prompt", "Field required", "missing")
+            if not self.prompt:
+                raise fault("prompt", "String should have at least 1 character", "string_too_short")
             raise fault("prompt", "the prompt is blank")
         if self.prompt_from is not None and self.prompt:
             raise fault("prompt_from", "give either prompt or prompt_from")

@@ -73,6 +73,7 @@ WITH job AS (
                     'size_bytes', artifact.size_bytes,
                     'sha256', artifact.sha256,
                     'seed', artifact.seed,
+                    'name', artifact.name,
                     'url', '/v1/artifacts/' || artifact.id || '/content'
                 ) ORDER BY artifact.index)
                 FROM artifacts AS artifact WHERE artifact.job_id = jobs.id

@@ -117,7 +117,7 @@ def test_missing_pictures_fail_their_item() -> None:
     outcome.run.run(batch)
 
     assert outcome.finished == [batch[0].job_id]
-    assert outcome.failed[batch[1].job_id].detail == "The pipeline made 0 of 2 pictures."
+    assert outcome.failed[batch[1].job_id].detail == "The pipeline made 0 of 2 outputs."
 
 
 def test_a_stopped_batch_reports_nothing() -> None:

@@ -24,10 +24,9 @@ _OPTIONS: dict[OutputFormat, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class EncodedPicture:
+class EncodedFile:
     """A file in memory, and what its artifact row will say."""
 
-    head: PictureHead
     body: bytes
     sha256: str
     media_type: str
@@ -39,7 +38,7 @@ def encode(
     output_format: OutputFormat,
     provenance: Provenance | None = None,
     signer: Signer | None = None,
-) -> EncodedPicture:
+) -> EncodedFile:
     """Make a file of (height, width, 3) uint8 RGB, stamped with its provenance, and signed if there is a signer.
 
     Raises:
@@ -49,16 +48,16 @@ def encode(
     picture = Image.frombuffer("RGB", (head.width, head.height), cast(bytes, pixels), "raw", "RGB", 0, 1)
     stream = io.BytesIO()
     picture.save(stream, **_OPTIONS[output_format])
-    return seal(head, stream.getvalue(), MEDIA_TYPES[output_format.value], provenance, signer)
+    return seal(stream.getvalue(), MEDIA_TYPES[output_format.value], provenance, signer)
 
 
 def seal(
-    head: PictureHead, body: bytes, media_type: str, provenance: Provenance | None, signer: Signer | None
-) -> EncodedPicture:
+    body: bytes, media_type: str, provenance: Provenance | None = None, signer: Signer | None = None
+) -> EncodedFile:
     """A finished file, e.g. an animation, as `encode` leaves one."""
     if provenance is not None:
         # Not by Pillow's options: it has none for GIF and another for each format, and a copy costs less than the hash.
         body = stamp(body, media_type, provenance)
         if signer is not None:
             body = signer(body, media_type, provenance)
-    return EncodedPicture(head, body, hashlib.sha256(body).hexdigest(), media_type)
+    return EncodedFile(body, hashlib.sha256(body).hexdigest(), media_type)

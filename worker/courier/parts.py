@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from models.artifacts import checkpoint_prefix, result_key
 from models.checkpoints import FileManifest, Source
 from models.checkpoints.registry import Registration
@@ -14,6 +16,10 @@ from models.states import Pool
 from worker.courier.encode import encode, seal
 from worker.courier.frames import FileHead, Parcel, PictureHead
 from worker.courier.provenance import DigitalSource, Provenance
+from worker.quality.pixels_hash import pixels_hash
+
+STAMPED = frozenset({"image/gif", "image/webp", "image/png", "image/jpeg", "video/mp4"})
+"""Files that can say where they come from."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,14 @@ def _picture(parcel: Parcel, head: PictureHead, pixels: memoryview) -> Prepared:
         width=head.width,
         height=head.height,
         seed=head.seed,
-        pixels_sha256=pixels_sha256(head.width, head.height, pixels),
+        pixels_sha256=pixels_hash(np.frombuffer(pixels, np.uint8).reshape(head.height, head.width, 3)),
     )
     return Prepared(key, encoded.body, encoded.media_type, encoded.sha256, output)
 
 
 def _file(parcel: Parcel, head: FileHead, index: int, body: bytes) -> Prepared:
-    sealed = seal(head, body, head.media_type, _provenance(parcel) if head.media_type in STAMPED else None)
+    stamped = head.media_type in STAMPED
+    sealed = seal(body, head.media_type, _provenance(parcel) if stamped else None)
     suffix = PurePosixPath(head.name).suffix.lstrip(".") or "bin"
     key = result_key(parcel.hold.job_id, parcel.hold.attempt, index, sealed.sha256, suffix)
     output = Output(
@@ -117,14 +124,3 @@ def _provenance(parcel: Parcel) -> Provenance | None:
         return None
     source = DigitalSource.EDITED if parcel.stamp.edited else DigitalSource.GENERATED
     return Provenance(parcel.hold.job_id, parcel.stamp.checkpoint, parcel.stamp.revision, source, parcel.stamp.prompt)
-
-
-def pixels_sha256(width: int, height: int, pixels: memoryview) -> str:
-    """Identity of a picture whatever its file: SHA-256 over "<height>x<width>\\n" and its RGB bytes."""
-    digest = hashlib.sha256(f"{height}x{width}\n".encode())
-    digest.update(pixels)
-    return digest.hexdigest()
-
-
-STAMPED = frozenset({"image/gif", "image/webp", "image/png", "image/jpeg", "video/mp4"})
-"""Files that can say where they come from."""

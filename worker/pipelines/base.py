@@ -1,17 +1,18 @@
 """The contract of every pipeline family: set up once, run many batches, steer by typed exceptions.
 
 A family is one file beside this one and one line in `worker.pipelines.FAMILIES`. It knows nothing of Postgres, S3 or
-Celery: it gets resolved params and seeds, and yields pixels.
+Celery: it gets resolved params, seeds and the bytes of its inputs, and yields outputs.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from uuid import UUID
 
+from models.errors import InvalidInputError
 from models.params import CheckpointProfile, TaskParams
 
 if TYPE_CHECKING:
@@ -35,12 +36,48 @@ class Determinism(StrEnum):
 
 
 @dataclass(frozen=True)
+class Blob:
+    """An input as it lies in S3: a picture that was checked at upload or made here, or a zip."""
+
+    body: bytes
+    media_type: str
+
+    def picture(self) -> "Pixels":
+        """(H, W, 3) uint8 RGB, C-contiguous. What is transparent is laid over white.
+
+        Raises:
+            InvalidInputError: these bytes are no picture.
+        """
+        from worker.pipelines.pixels import read_picture
+
+        return read_picture(self.body)
+
+
+@dataclass(frozen=True)
 class Item:
-    """One job's share of a batch. `params` are resolved: no None left, the seed drawn."""
+    """One job's share of a batch. `params` are resolved: no None left, the seed drawn, the prompt in place."""
 
     job_id: UUID
     task: str
     params: TaskParams
+    inputs: Mapping[str, Blob] = field(default_factory=dict)
+    """By pointer below `/params`, as `params.inputs()` names them: `image`, `mask`, `images/0`."""
+
+    @property
+    def seed(self) -> int:
+        """Of its params; resolved params have one where the task draws anything."""
+        return getattr(self.params, "seed", 0) or 0
+
+    def picture(self, name: str) -> "Pixels":
+        """The input picture of that name, (H, W, 3) uint8 RGB.
+
+        Raises:
+            InvalidInputError: it is none; names the field.
+        """
+        try:
+            return self.inputs[name].picture()
+        except InvalidInputError as error:
+            raise InvalidInputError(error.detail, job_id=str(self.job_id), field=f"/params/{name}") from error
 
 
 @dataclass(frozen=True)
@@ -50,11 +87,70 @@ class Picture:
     job_id: UUID
     index: int
     pixels: "Pixels"
-    seed: int
+    seed: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Shown beside the picture, e.g. its score: JSON."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One finished file that is no single picture: an animation, a report, a data set. Indexes go on from pictures."""
+
+    job_id: UUID
+    index: int
+    name: str
+    body: bytes
+    media_type: str
+    size: tuple[int, int] | None = None
+    """(width, height) in pixels of an animation or a sheet."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the run says in the job's `result`: JSON of at most some hundred KB. Ends an item without a known count.
+
+    Texts that other jobs may take stand in `texts`, a list of strings.
+    """
+
+    job_id: UUID
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A new checkpoint: a folder with a card (`safelight.json`), safetensors and text. Registered with the publish."""
+
+    job_id: UUID
+    folder: Path
+
+
+Output = Picture | File | Facts | Trained
+
+
+class Library(Protocol):
+    """Other checkpoints, for families that need a second one: a scorer, an adapter. Loading takes its time."""
+
+    def pipeline(self, task: str, name: str | None = None) -> "Pipeline":
+        """The checkpoint of that name, or the oldest that does the task, loaded beside the running one.
+
+        Raises:
+            CheckpointUnavailableError: there is none, or it does not do the task.
+        """
+
+    def files(self, name: str, revision: str | None = None) -> "CheckpointFiles":
+        """The verified files of a checkpoint, e.g. of a LoRA, not loaded.
+
+        Raises:
+            CheckpointUnavailableError: there is no such checkpoint.
+        """
 
 
 class Context(Protocol):
     """What a running pipeline may ask of the worker. All calls are cheap and never block on a service."""
+
+    @property
+    def library(self) -> Library:
+        """Other checkpoints. Unlike the rest of the context it may block."""
 
     def step(self, done: int, total: int) -> None:
         """Say how far the batch is, between steps."""
@@ -102,8 +198,10 @@ class Pipeline(ABC):
         """
 
     @abstractmethod
-    def run(self, items: Sequence[Item], context: Context) -> Iterator[Picture]:
-        """Make the pictures of a batch whose items share one batch key, yielding each as it is finished.
+    def run(self, items: Sequence[Item], context: Context) -> Iterator[Output]:
+        """Make the outputs of a batch whose items share one batch key, yielding each as it is finished.
+
+        An item has ended with its `params.outputs()`th output, or with its `Facts` where that is None.
 
         Raises:
             InvalidInputError: an item that can never succeed (its `extra["job_id"]` names it).

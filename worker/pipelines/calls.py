@@ -31,7 +31,7 @@ class Row:
 
 def rows_of(items: Iterable[Item]) -> list[Row]:
     """Every picture of every item, item by item."""
-    return [Row(item, index) for item in items for index in range(item.params.num_images)]
+    return [Row(item, index) for item in items for index in range(item.params.rows())]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def guided(params: TextToImageParams) -> bool:
 def _prompts(rows: Sequence[Row]) -> tuple[list[TextToImageParams], int]:
     """The prompts to encode, and the images of each: a prompt is encoded once when all its pictures are here."""
     items = list({row.item.job_id: row.item for row in rows}.values())
-    counts = {item.params.num_images for item in items}
+    counts = {item.params.rows() for item in items}
     if len(counts) == 1 and rows_of(items) == list(rows):
         return [Row(item, 0).params for item in items], counts.pop()
     return [row.params for row in rows], 1

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.errors import CheckpointUnavailableError, InvalidInputError
 from models.params import ClassToImageParams
-from worker.pipelines.base import CheckpointFiles, Context, Determinism, Item, Picture, Pipeline, generator_for
+from worker.pipelines.base import CheckpointFiles, Context, Determinism, Item, Output, Picture, Pipeline, generator_for
 from worker.pipelines.failures import guarded, guarded_load
 from worker.pipelines.pixels import to_pixels
 
@@ -42,20 +42,20 @@ class ConditionalGan(Pipeline):
             raise CheckpointUnavailableError(text)
         return cls(generator, device)
 
-    def run(self, items: Sequence[Item], context: Context) -> Iterator[Picture]:
+    def run(self, items: Sequence[Item], context: Context) -> Iterator[Output]:
         """One forward pass for all items, whatever their labels."""
         context.raise_if_all_stopped()
         labels = [self._label(item) for item in items]
         rows = [
             (item, label, index)
             for item, label in zip(items, labels, strict=True)
-            for index in range(item.params.num_images)
+            for index in range(item.params.rows())
         ]
         pixels = guarded(lambda: self._forward(rows))
         context.step(1, 1)
         for (item, _, index), picture in zip(rows, pixels, strict=True):
             if not context.stopped(item.job_id):
-                yield Picture(item.job_id, index, picture, item.params.seed or 0)
+                yield Picture(item.job_id, index, picture, item.seed)
 
     @property
     def memory_bytes(self) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 
 from models.errors import InvalidInputError, PipelineFailedError
-from worker.pipelines.base import CheckpointFiles, Context, Item, Picture, Pipeline
+from worker.pipelines.base import CheckpointFiles, Context, Item, Output, Picture, Pipeline
 from worker.pipelines.calls import CallStyle, Row, rows_of
 from worker.pipelines.estimates import EstimateKeeper
 from worker.pipelines.failures import guarded, guarded_load
@@ -55,7 +55,7 @@ class DiffusersTextToImage(Pipeline):
         pipe = guarded_load(lambda: open_folder(files.folder, device, compiled=compiled))
         return guarded_load(lambda: cls(pipe, files, device))
 
-    def run(self, items: Sequence[Item], context: Context) -> Iterator[Picture]:
+    def run(self, items: Sequence[Item], context: Context) -> Iterator[Output]:
         """One diffusers call; more where memory or a class's view of negative prompts asks for it."""
         rows = rows_of(items)
         self._check(items, rows)

@@ -1,11 +1,14 @@
-"""From a net's floats to the bytes of a picture."""
+"""From a net's floats to the bytes of a picture, and from a file to pixels."""
 
+import io
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from models.errors import PipelineFailedError
+from models.errors import InvalidInputError, PipelineFailedError
 
 if TYPE_CHECKING:
     from worker.pipelines.base import Pixels
@@ -27,3 +30,21 @@ def to_pixels(pictures: Tensor) -> "Pixels":
     quantised = (exact.clamp(0, 1) * 255).round().to(torch.uint8)
     pixels: Pixels = quantised.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return pixels
+
+
+def read_picture(body: bytes) -> "Pixels":
+    """(H, W, 3) uint8 RGB of a PNG, WebP or JPEG. What is transparent is laid over white.
+
+    Raises:
+        InvalidInputError: these bytes are no such picture.
+    """
+    try:
+        with Image.open(io.BytesIO(body), formats=("PNG", "WEBP", "JPEG")) as picture:
+            if picture.has_transparency_data:
+                layer = picture.convert("RGBA")
+                canvas = Image.new("RGBA", layer.size, "white")
+                canvas.alpha_composite(layer)
+                return np.array(canvas.convert("RGB"))
+            return np.array(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidInputError(f"An input cannot be read as a picture: {type(error).__name__}.") from error
