@@ -91,7 +91,7 @@ def background_text(background: int, language: str, rng: np.random.Generator) ->
     entry = BACKGROUNDS[background]
     if entry.rgb is None:
         if language == "zh":
-            return pick(CHINESE_SCENES[entry.english], rng).format(x="").removesuffix("的").removesuffix("，")
+            return pick(CHINESE_SCENES[entry.english], rng).format(x="").removesuffix("的").strip("，")
         return pick((entry.english, *ENGLISH_SCENES[entry.english]), rng)
     if language == "zh":
         colour = pick(CHINESE_COLOURS.get(entry.english, (entry.chinese,)), rng)

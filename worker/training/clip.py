@@ -86,11 +86,14 @@ def text_features(clip: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) -
 
 
 def contrast(scores: Tensor, right: Tensor) -> Tensor:
-    """Cross-entropy of each row against an even share for each of its right columns: ``(R, C)`` twice to a scalar."""
+    """Cross-entropy of each row against an even share for each of its right columns: ``(R, C)`` twice to a scalar.
+
+    Rows without a right column say nothing; without any other row the loss is zero.
+    """
     share = right.float()
     known = share.sum(dim=1) > 0
     share = share[known] / share[known].sum(dim=1, keepdim=True)
-    return -(share * scores[known].log_softmax(dim=1)).sum(dim=1).mean()
+    return -(share * scores[known].log_softmax(dim=1)).sum() / known.sum().clamp_min(1)
 
 
 class ClipTask:

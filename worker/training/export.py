@@ -3,7 +3,7 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import diffusers
 import torch
@@ -60,17 +60,26 @@ def write(
 
 
 def tidy_configs(folder: Path) -> None:
-    """Drop the author's own paths, which the libraries write into their configurations.
+    """Tidy the configuration of every part of a pipeline."""
+    for path in folder.glob("*/config.json"):
+        tidy_config(path)
+
+
+def tidy_config(path: Path) -> None:
+    """Drop the author's own paths, which the libraries write into a configuration.
 
     Transformers loads weights in the ``dtype`` its configuration names, diffusers in float32: say float32 in both, so
     that the parts agree when nobody asks for a dtype.
     """
-    for path in folder.glob("*/config.json"):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        kept = {key: value for key, value in content.items() if key not in {"_name_or_path", "name_or_path"}}
-        if "dtype" in kept:
-            kept["dtype"] = "float32"
-        path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(tidied(content), indent=2) + "\n", encoding="utf-8")
+
+
+def tidied(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration, and those within it, without paths and in float32."""
+    kept = {key: value for key, value in config.items() if key not in {"_name_or_path", "name_or_path"}}
+    kept = {key: tidied(value) if isinstance(value, dict) else value for key, value in kept.items()}
+    return kept | {"dtype": "float32"} if "dtype" in kept else kept
 
 
 def main() -> None:
