@@ -88,7 +88,11 @@ class Settings(BaseSettings):
     retry_base_seconds: float = Field(2, ge=0)
     retry_max_seconds: float = Field(300, ge=0)
     affinity_seconds: float = Field(5, ge=0, description="How long a head may be passed over for a loaded checkpoint.")
-    drain_seconds: float = Field(10, ge=0, description="What a stopping worker may still spend on its batch.")
+    drain_seconds: float = Field(
+        4,
+        ge=0,
+        description="What a stopping worker may still spend on its batch; what is not made then is queued again.",
+    )
     store_budget_seconds: float = Field(
         120,
         ge=0,

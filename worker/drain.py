@@ -5,18 +5,28 @@ SIGTERM in the child itself (systemd stops a whole group) means the same as SIGU
 
 The first request lets the running batch end if it can within `drain_seconds`; the second ends it at its next step. That
 one is a signal of its own, since two of the same may arrive as one.
+
+A batch that comes to no step in time (it loads, its step is long, it waits for the courier) cannot be ended, but its
+jobs need not wait for that: `Deadline` lets them go from a thread of its own, and whatever the batch still makes is
+fenced out.
 """
 
 import contextlib
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+
+import structlog
 
 DRAIN_SIGNAL = signal.SIGUSR2
 HURRY_SIGNAL = signal.SIGURG
 """Ignored by a child that does not listen yet."""
+TICK_SECONDS = 0.25
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -60,6 +70,32 @@ class Drain:
             yield
         finally:
             signal.signal(number, before)
+
+
+class Deadline:
+    """A thread that calls `passed` once the drain's time is up, and again at each tick: a claim may have been late."""
+
+    def __init__(self, drain: Drain, passed: Callable[[], None]) -> None:
+        self._drain = drain
+        self._passed = passed
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="deadline", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(TICK_SECONDS):
+            if self._drain.leaves_no_time_for(0):
+                try:
+                    self._passed()
+                except Exception:
+                    log.exception("jobs could not be let go; they are when the worker ends")
 
 
 def tell(pids: Iterable[int], number: signal.Signals) -> None:

@@ -29,7 +29,7 @@ from models.workers import say_alive, say_gone
 from worker.aside import Aside
 from worker.checkpoint_files import CheckpointStore
 from worker.devices import Device, memory_budget_bytes, open_device
-from worker.drain import Drain
+from worker.drain import Deadline, Drain
 from worker.holds import Holds
 from worker.inputs import InputReader
 from worker.lease import Heartbeat
@@ -83,6 +83,7 @@ class WorkerProcess:
         self._ready_file = settings.ready_file
         self.heartbeat = Heartbeat(self._beat_engine, self.runner.holds, self._say_alive)
         self.runner.watchdog.end = self._end_hung
+        self.deadline = Deadline(self.drain, self.runner.give_back_unstored)
 
     def start(self) -> None:
         """Start threads and courier, and do once what the first job would otherwise wait for."""
@@ -90,6 +91,7 @@ class WorkerProcess:
         self.runner.reporter.start()
         self.heartbeat.start()
         self.runner.watchdog.start()
+        self.deadline.start()
         threading.Thread(target=self._rehearse, name="rehearsal", daemon=True).start()
         threading.Thread(target=self.store.remove_leftovers, name="leftovers", daemon=True).start()
         log.info("worker is up", worker=self.name, pool=self.pool.value, device=self.device.name)
@@ -107,6 +109,7 @@ class WorkerProcess:
         self.closed = True
         runner = self.runner
         runner.watchdog.stop()
+        self.deadline.stop()
         runner.courier.close(CLOSE_SECONDS)
         runner.aside.close()
         self.heartbeat.stop()
@@ -129,6 +132,7 @@ class WorkerProcess:
         patience = threading.Timer(END_SECONDS, os._exit, (1,))
         patience.daemon = True
         patience.start()
+        self.deadline.stop()  # what hangs fails, and is not given back
         self.drain.request()
         try:
             self.runner.fail_hung(holds)

@@ -157,6 +157,12 @@ class Runner:
         if self._running is not None:
             self._fail_rest(self._running, self._timed_out(), holds)
 
+    def give_back_unstored(self) -> None:
+        """Called by the drain's deadline, from a thread of its own: nothing that is not made yet waits any longer."""
+        for hold in self.holds.current():
+            if not self.courier.has(hold):
+                self._settle(hold, partial(release_drained, hold=hold))
+
     def received(self, receipt: Receipt) -> None:
         """The courier is done with a parcel."""
         hold, stop = receipt.hold, self.holds.stop_of(receipt.hold)

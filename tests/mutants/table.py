@@ -216,6 +216,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "",
         DRAIN,
     ),
+    _mutant(
+        "a_drain_waits_for_the_pipeline",
+        "worker/process.py",
+        "        self.deadline.start()\n",
+        "",
+        f"{FAULTS}/test_drain.py::test_a_batch_that_comes_to_no_step_is_queued_again_and_fenced_out",
+    ),
     # --- clocks ---
     _mutant(
         "local_clock_of_the_sweeper",
