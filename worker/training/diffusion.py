@@ -85,6 +85,10 @@ class DiffusionTask:
         """``pictures``: ``(N, C, side, side)`` in [-1, 1]; ``labels``: ``(N,)``, or ``None`` to learn no classes."""
         if (labels is None) != (not class_names):
             raise ValueError("labels and class names come together")
+        if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
+            raise ValueError(
+                f"labels from {int(labels.min())} to {int(labels.max())} for {len(class_names)} class names"
+            )
         self.settings, self.pictures, self.labels, self.class_names = settings, pictures, labels, class_names
         torch.manual_seed(settings.seed)
         self.unet = channels_last(build_unet(settings, pictures.shape[-1], pictures.shape[1], len(class_names)))
