@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, str] = {
     "conditional_gan": "worker.pipelines.conditional_gan:ConditionalGan",
-    "diffusers": "worker.pipelines.diffusers_text:DiffusersTextToImage",
+    "diffusers": "worker.pipelines.diffusers.family:Diffusers",
 }
 """Family → "module:class". Imported when first asked for: a worker without GANs never reads their code."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from models.errors import CheckpointUnavailableError
-from worker.pipelines.encoders import load_encoders
+from worker.pipelines.diffusers.encoders import load_encoders
 
 if TYPE_CHECKING:
     from worker.devices import Device

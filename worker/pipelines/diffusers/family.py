@@ -12,24 +12,24 @@ import torch
 
 from models.errors import InvalidInputError, PipelineFailedError
 from worker.pipelines.base import CheckpointFiles, Context, Item, Output, Picture, Pipeline
-from worker.pipelines.calls import CallStyle, Row, rows_of
+from worker.pipelines.diffusers.calls import CallStyle, Row, rows_of
 from worker.pipelines.estimates import EstimateKeeper
 from worker.pipelines.failures import guarded, guarded_load
-from worker.pipelines.loading import held_bytes, open_folder
-from worker.pipelines.memory import MemoryLadder
+from worker.pipelines.diffusers.loading import held_bytes, open_folder
+from worker.pipelines.diffusers.memory import MemoryLadder
 from worker.pipelines.pixels import to_pixels
-from worker.pipelines.previews import LatentPreviewer
-from worker.pipelines.prompts import PromptReader
+from worker.pipelines.diffusers.previews import LatentPreviewer
+from worker.pipelines.diffusers.prompts import PromptReader
 from worker.pipelines.schedulers import SamplerBook
-from worker.pipelines.sizes import SizeRule
-from worker.pipelines.watching import Watch
+from worker.pipelines.diffusers.sizes import SizeRule
+from worker.pipelines.diffusers.watching import Watch
 
 if TYPE_CHECKING:
     from worker.devices import Device
     from worker.pipelines.base import Pixels
 
 
-class DiffusersTextToImage(Pipeline):
+class Diffusers(Pipeline):
     """One diffusers checkpoint on one device."""
 
     family: ClassVar[str] = "diffusers"

@@ -9,7 +9,7 @@ import torch
 
 from models.params import TextToImageParams
 from tests.pipelines.conftest import Load
-from worker.pipelines.previews import FACTORS_FILE, LatentPreviewer
+from worker.pipelines.diffusers.previews import FACTORS_FILE, LatentPreviewer
 
 PARAMS = TextToImageParams(prompt="a cat", width=16, height=16)
 

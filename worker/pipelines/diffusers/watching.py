@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from worker.pipelines.base import Context
-from worker.pipelines.calls import Row
+from worker.pipelines.diffusers.calls import Row
 from worker.pipelines.estimates import EstimateKeeper
 
 if TYPE_CHECKING:
-    from worker.pipelines.previews import LatentPreviewer
+    from worker.pipelines.diffusers.previews import LatentPreviewer
 
 
 class Watch:

@@ -13,7 +13,7 @@ from models.errors import CheckpointUnavailableError
 from tests.pipelines import tiny
 from tests.pipelines.conftest import Folders, Recorder, item, open_checkpoint, run
 from worker.devices import Device
-from worker.pipelines.calls import CallStyle, rows_of
+from worker.pipelines.diffusers.calls import CallStyle, rows_of
 
 
 def pixart(folder: Path) -> None:
