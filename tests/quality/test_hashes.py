@@ -106,7 +106,10 @@ def test_a_distance_that_tells_nothing_is_refused(within: int) -> None:
 
 def test_the_identity_is_the_hash_of_the_size_and_the_pixels() -> None:
     picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    assert pixels_hash(picture) == hashlib.sha256(b"\0\0\0\2\0\0\0\3" + bytes(range(18))).hexdigest()
+    known = hashlib.sha256(b"\0\0\0\2\0\0\0\3" + bytes(range(18))).hexdigest()
+    assert pixels_hash(picture) == known
+    assert pixels_hash(memoryview(bytes(range(18))).cast("B", (2, 3, 3))) == known
+    assert pixels_hash(np.asfortranarray(picture)) == known
 
 
 def test_the_identity_outlives_the_file_but_no_changed_pixel(pattern: Picture) -> None:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from models.artifacts import checkpoint_prefix, result_key
 from models.checkpoints import FileManifest, Source
 from models.checkpoints.registry import Registration
@@ -91,7 +89,7 @@ def _picture(parcel: Parcel, head: PictureHead, pixels: memoryview) -> Prepared:
         width=head.width,
         height=head.height,
         seed=head.seed,
-        pixels_sha256=pixels_hash(np.frombuffer(pixels, np.uint8).reshape(head.height, head.width, 3)),
+        pixels_sha256=pixels_hash(pixels.cast("B", (head.height, head.width, 3))),
     )
     return Prepared(key, encoded.body, encoded.media_type, encoded.sha256, output)
 

@@ -1,22 +1,25 @@
-"""The identity of a picture: a hash of what is seen, whatever file holds it."""
+"""The identity of a picture: a hash of what is seen, whatever file holds it. Starts without numpy, for the courier."""
 
 import hashlib
 import struct
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+CHANNELS = 3
 
 
-def pixels_hash(picture: npt.NDArray[np.uint8]) -> str:
+def pixels_hash(picture: Any) -> str:
     """SHA-256, in hex, of height and width (big-endian, 32 bits each) and the RGB bytes of `(H, W, 3)` uint8.
 
-    A PNG, a lossless WebP and a PNG with other metadata of one picture agree; one changed pixel does not.
+    Takes an array or any other buffer of that shape, e.g. `memoryview(raw).cast("B", (height, width, 3))`. A PNG, a
+    lossless WebP and a PNG with other metadata of one picture agree; one changed pixel does not.
 
     Raises:
         ValueError: not `(H, W, 3)` uint8.
     """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:  # noqa: PLR2004  # rank and RGB
-        raise ValueError(f"a picture is (H, W, 3) uint8, not {picture.shape} {picture.dtype}")
-    digest = hashlib.sha256(struct.pack("!II", *picture.shape[:2]))
-    digest.update(np.ascontiguousarray(picture).data)
+    view = memoryview(picture)
+    shape = view.shape or ()
+    if view.format != "B" or len(shape) != 3 or shape[2] != CHANNELS:  # noqa: PLR2004  # height, width and RGB
+        raise ValueError(f"a picture is (H, W, 3) uint8, not {shape} {view.format}")
+    digest = hashlib.sha256(struct.pack("!II", *shape[:2]))
+    digest.update(view if view.c_contiguous else view.tobytes())
     return digest.hexdigest()
