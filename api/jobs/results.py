@@ -29,12 +29,13 @@ def add_result_routes(room: Room) -> None:
 
 
 def get_result(path: JobPath) -> Answer | Response:
-    """The picture of a job: a redirect to it, or the list when there are several."""
+    """What a job made: a redirect to its one artifact, or the list when there are several or none."""
     with get_services().reader() as session:
         job = visible_job(session, path.job_id, whole=True)
     _check_result(job)
-    if len(job.artifacts) > 1:
-        return Answer(ArtifactList(items=[artifact_view(artifact) for artifact in job.artifacts]))
+    if len(job.artifacts) != 1:
+        items = [artifact_view(artifact) for artifact in job.artifacts]
+        return Answer(ArtifactList(items=items, result=job.result or {}))
     return artifact_redirect(job.artifacts[0])
 
 
@@ -52,5 +53,5 @@ def get_preview(path: JobPath) -> Response:
 def _check_result(job: Job) -> None:
     if job.state is not JobState.SUCCEEDED:
         raise ConflictError(f"The job is {job.state.value}; it has no result.", state=job.state.value)
-    if not job.artifacts:
+    if job.results_deleted_at is not None:
         raise GoneError("The results of this job were deleted when their retention ended.")

@@ -8,8 +8,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.auth import Access, audited, principal, visible_client
 from api.jobs.access import changeable_job, visible_job
+from api.jobs.preparing import NamedWebhook, Origin
 from api.jobs.results import add_result_routes
 from api.jobs.schemas import (
+    CancelQuery,
     CloneRequest,
     JobBody,
     JobDetail,
@@ -25,14 +27,14 @@ from api.jobs.schemas import (
     WaitHeaders,
     WaitQuery,
 )
-from api.jobs.submitting import NamedWebhook, Origin, place, price, repeat_body
+from api.jobs.submitting import place, price, repeat_body
 from api.jobs.views import checkpoint_ref, job_detail, job_view
 from api.reading import read_json
 from api.room import Answer, Room, either
 from api.services import Services, get_services
 from api.waiting import wait_until_final, wanted_seconds
 from models.errors import ConflictError, NotFoundError, StorageError
-from models.jobs import cancel, delete_final, request_digest
+from models.jobs import cancel, cancel_chain, delete_final, request_digest
 from models.jobs.queries import JobFilter, list_jobs
 from models.states import CANCELABLE_STATES, FINAL_STATES, RETRYABLE_STATES, JobState
 
@@ -100,12 +102,16 @@ def get_job(path: JobPath, query: WaitQuery, header: WaitHeaders) -> Answer:
 
 
 @room.endpoint("post", "/jobs/<uuid:job_id>/cancel", access=Access.WRITE, answers={200: JobDetail}, problems=(409,))
-def cancel_job(path: JobPath) -> Answer:
-    """Cancel a job: a queued one ends now, a running one at its next step."""
+def cancel_job(path: JobPath, query: CancelQuery) -> Answer:
+    """Cancel a job: one that has not started ends now, a running one at its next step.
+
+    Jobs that wait for its output end with it. With `chain=true` so does the rest of its chain.
+    """
     services = get_services()
     with services.sessions.begin() as session:
         job = changeable_job(session, path.job_id)
-        if job.state not in CANCELABLE_STATES or not cancel(session, job.id):
+        ended = cancel_chain(session, job.chain_id) if query.chain == "true" and job.chain_id else 0
+        if not ended and (job.state not in CANCELABLE_STATES or not cancel(session, job.id)):
             raise ConflictError(f"The job is {job.state.value}; it ended already.", state=job.state.value)
         audited(session, job.client_id, "job.cancel", job.id)
     with services.reader() as session:
@@ -123,7 +129,7 @@ def retry_job(path: JobPath, header: RepeatHeaders) -> Answer:
         if job.state not in RETRYABLE_STATES:
             raise ConflictError(f"The job is {job.state.value}; clone it instead.", state=job.state.value)
     key, digest = _idempotency(header.idempotency_key, {"retry": str(job.id)})
-    origin = Origin(job.client_id, key, digest, job.id, NamedWebhook.of(job))
+    origin = Origin(job.client_id, key, digest, job.id, webhook=NamedWebhook.of(job))
     return _placed(services, repeat_body(job, CloneRequest()), origin, None)
 
 
@@ -137,7 +143,7 @@ def clone_job(path: JobPath, body: CloneRequest, header: RepeatHeaders) -> Answe
     client_id = principal().client_id
     # Another client's endpoint is not ours to name.
     copied = None if "webhook" in body.model_fields_set or job.client_id != client_id else NamedWebhook.of(job)
-    return _placed(services, repeat_body(job, body), Origin(client_id, key, digest, job.id, copied), None)
+    return _placed(services, repeat_body(job, body), Origin(client_id, key, digest, job.id, webhook=copied), None)
 
 
 @room.endpoint("delete", "/jobs/<uuid:job_id>", access=Access.WRITE, answers={204: None}, problems=(409,))

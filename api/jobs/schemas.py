@@ -13,6 +13,7 @@ from models.states import AttemptOutcome, JobState, Lane
 from models.webhooks.kinds import WebhookEvent
 from models.webhooks.urls import MAX_URL_CHARS
 
+MAX_STEPS = 8
 MAX_DEADLINE_SECONDS = 30 * 86_400
 MAX_RETENTION_DAYS = 3650
 STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -58,6 +59,21 @@ class JobWebhook(BaseModel):
     events: WebhookEvents | None = None
 
 
+class ChainStep(BaseModel):
+    """A job that takes the output of the one before it. What is left out is as in that one."""
+
+    model_config = STRICT
+
+    task: TaskName
+    checkpoint: Checkpoint | None = None
+    params: dict[str, Any] = Field(
+        default_factory=dict,
+        description='Of the task. The input that is left out, or {"previous": true}, is the output before.',
+    )
+    tag: Tag | None = None
+    reproducible: bool | None = None
+
+
 class JobBody(BaseModel):
     """What is the same for every task."""
 
@@ -73,6 +89,10 @@ class JobBody(BaseModel):
     reproducible: bool = Field(False, description="Runs alone, so that the last bits are the same each time.")
     retention_days: Retention | None = Field(None, description="The server's own if absent.")
     webhook: JobWebhook | None = Field(None, description="Signed with the secret of /v1/webhooks/{id}/secret.")
+    embed_prompt: bool = Field(False, description="Write the prompt into the files, beside where they come from.")
+    then: tuple[ChainStep, ...] = Field(
+        (), max_length=MAX_STEPS, description="What becomes of the output: jobs one after the other. The last answers."
+    )
 
 
 def _body_of(task: str, params: type[TaskParams]) -> type[JobBody]:
@@ -103,6 +123,11 @@ class JobRequest(RootModel[JobBody]):
                     "params": {"prompt": "a fox"},
                     "webhook": {"url": "https://example.com/hooks/safelight", "events": ["job.succeeded"]},
                 },
+                {
+                    "task": "text_to_image",
+                    "params": {"prompt": "a fox", "best_of": 4},
+                    "then": [{"task": "upscale", "params": {"scale": 4}}],
+                },
             ]
         }
     )
@@ -124,6 +149,7 @@ class CloneRequest(BaseModel):
     tag: Tag | None = None
     deadline_seconds: Deadline | None = None
     reproducible: bool | None = None
+    embed_prompt: bool | None = None
     retention_days: Retention | None = None
     webhook: JobWebhook | None = Field(None, description="That of the original if absent; null for none.")
 
@@ -160,6 +186,14 @@ class SubmitQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dry_run: Flag = Field("false", description="Check and price the job, and make none.")
+
+
+class CancelQuery(BaseModel):
+    """How much to cancel."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    chain: Flag = Field("false", description="Cancel every job of the chain that has not ended.")
 
 
 class WaitQuery(BaseModel):
@@ -215,7 +249,7 @@ class ProgressView(BaseModel):
 
 
 class ArtifactView(BaseModel):
-    """One picture that a job made."""
+    """One picture or file that a job made."""
 
     id: UUID
     index: int
@@ -286,8 +320,12 @@ class JobView(BaseModel):
     queue: QueueView | None = Field(description="Of a queued job; null in lists.")
     progress: ProgressView | None = Field(description="Of a running job, as far as it is known.")
     artifacts: list[ArtifactView]
+    result: dict[str, Any] | None = Field(description="What it says beside its artifacts: texts, scores, figures.")
     error: JobError | None
     source_job_id: UUID | None
+    needs: list[UUID] = Field(description="Jobs whose outputs it takes; it waits until they have succeeded.")
+    chain_id: UUID | None = Field(description="The first job of the chain that one request made.")
+    embed_prompt: bool
     webhook: JobWebhookView | None
     created_at: datetime
     started_at: datetime | None
@@ -311,9 +349,10 @@ class JobPage(BaseModel):
 
 
 class ArtifactList(BaseModel):
-    """The pictures of a job."""
+    """What a job made."""
 
     items: list[ArtifactView]
+    result: dict[str, Any] = Field(description="What it says beside them: texts, scores, figures.")
 
 
 class PriceView(BaseModel):

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from api.fleet import live_workers
+from api.jobs.inputs import needs_in
 from api.jobs.schemas import (
     ArtifactView,
     AttemptView,
@@ -129,8 +130,12 @@ def _fields(
         "queue": queue,
         "progress": _progress_view(job, progress),
         "artifacts": [artifact_view(artifact) for artifact in artifacts],
+        "result": job.result,
         "error": error,
         "source_job_id": job.source_job_id,
+        "needs": needs_in(job.params),
+        "chain_id": job.chain_id,
+        "embed_prompt": job.embed_prompt,
         "webhook": _webhook_view(job),
         "created_at": job.created_at,
         "started_at": job.started_at,

@@ -1,4 +1,4 @@
-"""One fresh process for each upload that is decoded: what breaks a decoder, or takes it over, ends with that process.
+"""One fresh process for each upload that is looked into: what breaks a decoder, or takes it over, ends with that process.
 
 A fresh one costs some 40 ms of start-up, nearly all of it Pillow's import; a pool would save that, and let one
 client's picture meet the next one's in a process that may have been taken over. How many run at a time is
@@ -12,15 +12,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
-from api.uploads import decoder
+from api.uploads import decoder, zip_checker
 from models.errors import UnavailableError
 
-PROGRAM = Path(decoder.__file__)
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "SYSTEMROOT")
 """All that the child sees of the environment, which holds passwords: where a Python may need to find its libraries."""
 _REASON = re.compile(rb"[A-Za-z]{1,60}")
@@ -68,30 +68,48 @@ _STATUSES = {
 
 
 def run_decoder(data: bytes, format_name: str, max_pixels: int, limits: Limits) -> Outcome:
-    """Decode in a child.
+    """Decode a picture in a child.
 
     Raises:
         UnavailableError: this machine cannot start one now.
     """
     try:
-        # Files in memory instead of pipes: neither side can make the other wait, and the answer's length is limited.
-        with _memory_file("picture") as given, _memory_file("answer") as answer:
+        with _memory_file("picture") as given:
             given.write(data)
             given.seek(0)
-            ending = _run(given.fileno(), answer.fileno(), format_name, max_pixels, limits)
-            answer.seek(0)
-            if ending is Ending.DONE:
-                return Outcome(ending, answer.read(limits.output_bytes))
-            reason = _REASON.fullmatch(answer.read(_REASON_BYTES)) if ending is Ending.BROKEN else None
-            return Outcome(ending, reason=reason[0].decode() if reason else ending.value)
+            return _run(Path(decoder.__file__), given, (format_name, max_pixels), limits)
     except OSError as error:
-        raise UnavailableError("No process can be started to decode the picture; try again in a moment.") from error
+        raise _cannot_start() from error
 
 
-def _run(given: int, answer: int, format_name: str, max_pixels: int, limits: Limits) -> Ending:
-    numbers = (max_pixels, limits.memory_bytes, max(1, round(limits.seconds)), limits.output_bytes)
+def run_zip_checker(archive: IO[bytes], most: Sequence[int], limits: Limits) -> Outcome:
+    """Look through a zip in a child. `archive` is an open file of this machine; `most` is what the program takes.
+
+    Raises:
+        UnavailableError: this machine cannot start one now.
+    """
+    try:
+        archive.seek(0)
+        return _run(Path(zip_checker.__file__), archive, most, limits)
+    except OSError as error:
+        raise _cannot_start() from error
+
+
+def _run(program: Path, given: IO[bytes], arguments: Sequence[object], limits: Limits) -> Outcome:
+    # A file in memory instead of a pipe: neither side can make the other wait, and the answer's length is limited.
+    with _memory_file("answer") as answer:
+        ending = _ending_of(program, given.fileno(), answer.fileno(), arguments, limits)
+        answer.seek(0)
+        if ending is Ending.DONE:
+            return Outcome(ending, answer.read(limits.output_bytes))
+        reason = _REASON.fullmatch(answer.read(_REASON_BYTES)) if ending is Ending.BROKEN else None
+        return Outcome(ending, reason=reason[0].decode() if reason else ending.value)
+
+
+def _ending_of(program: Path, given: int, answer: int, arguments: Sequence[object], limits: Limits) -> Ending:
+    numbers = (limits.memory_bytes, max(1, round(limits.seconds)), limits.output_bytes)
     process = subprocess.Popen(
-        [sys.executable, "-I", str(PROGRAM), format_name, *map(str, numbers)],
+        [sys.executable, "-I", str(program), *map(str, (*arguments, *numbers))],
         stdin=given,
         stdout=answer,
         stderr=subprocess.DEVNULL,
@@ -121,3 +139,7 @@ def _ends_within(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
 
 def _memory_file(name: str) -> BinaryIO:
     return os.fdopen(os.memfd_create(name, os.MFD_CLOEXEC), "w+b")
+
+
+def _cannot_start() -> UnavailableError:
+    return UnavailableError("No process can be started to look into the upload; try again in a moment.")

@@ -11,7 +11,7 @@ Each verb takes a session inside a transaction that its caller commits, and is o
 that somebody else moved the job. Postgres' `now()` is the only clock.
 """
 
-from models.jobs.cancel import cancel
+from models.jobs.cancel import cancel, cancel_chain
 from models.jobs.claim import ClaimedJob, claim, work_waits
 from models.jobs.delete import delete_final
 from models.jobs.fail import Failure, fail
@@ -41,6 +41,7 @@ __all__ = [
     "Submitted",
     "batch_key",
     "cancel",
+    "cancel_chain",
     "claim",
     "delete_expired_results",
     "delete_final",

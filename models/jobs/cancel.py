@@ -9,7 +9,7 @@ from models.events import CANCEL_CHANNEL
 from models.jobs.announce import announce
 from models.jobs.guard import give_back_quota
 from models.jobs.rows import Job
-from models.states import JobState
+from models.states import CANCELABLE_STATES, JobState
 
 NOT_STARTED: frozenset[JobState] = frozenset({JobState.WAITING, JobState.QUEUED})
 
@@ -38,3 +38,9 @@ def cancel(session: Session, job_id: UUID) -> bool:
         announce(session, [job_id], "job.cancel_requested")
         session.execute(select(func.pg_notify(CANCEL_CHANNEL, str(job_id))))
     return asked is not None
+
+
+def cancel_chain(session: Session, chain_id: UUID) -> int:
+    """Ask for the end of every live job of a chain; how many there were. Those that wait end with what they need."""
+    live = select(Job.id).where(Job.chain_id == chain_id, Job.state.in_(CANCELABLE_STATES)).order_by(Job.id)
+    return sum(cancel(session, job_id) for job_id in session.scalars(live).all())

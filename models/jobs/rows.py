@@ -109,9 +109,6 @@ class Job(Base):
     checkpoint: Mapped[Checkpoint] = relationship(lazy="raise")
     attempts: Mapped[list["Attempt"]] = relationship(lazy="raise", order_by="Attempt.number", passive_deletes=True)
     artifacts: Mapped[list[Artifact]] = relationship(lazy="raise", order_by=Artifact.index, passive_deletes=True)
-    needs: Mapped[list["JobNeed"]] = relationship(
-        lazy="raise", foreign_keys="JobNeed.job_id", order_by="JobNeed.needs_id", passive_deletes=True
-    )
 
     __table_args__ = (
         CheckConstraint("(state = 'succeeded') = (result IS NOT NULL)", name="succeeded_has_result"),

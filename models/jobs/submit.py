@@ -4,7 +4,7 @@ The ticket is sent by the caller after commit; that it may get lost is by design
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -49,6 +49,9 @@ class Submitted:
     deadline_at: datetime | None = None
     start_tag: float = 0.0
     state: JobState = JobState.QUEUED
+    previous: UUID | None = None
+    """The job before it in its chain."""
+    chain_id: UUID | None = None
 
 
 def submit(sessions: Sessions, wanted: Submission, also: Callable[[Session, UUID], None] | None = None) -> Submitted:
@@ -98,7 +101,7 @@ def submit_chain(
                 return [_explain(session, chain[-1])]
             if needs:
                 session.execute(insert(JobNeed), [{"job_id": row.id, "needs_id": need} for need in sorted(needs)])
-            made.append(_submitted(row))
+            made.append(replace(_submitted(row), previous=before, chain_id=linked.chain_id))
         if len(made) > 1:
             first = made[0].job_id
             session.execute(
@@ -160,7 +163,7 @@ def _values(wanted: Submission, state: JobState = JobState.QUEUED) -> dict[str, 
         "task": wanted.task,
         "checkpoint_id": wanted.checkpoint_id,
         "pool": wanted.pool,
-        "params": wanted.params.model_dump(mode="json"),
+        "params": wanted.params.model_dump(mode="json", exclude_none=True),
         "tag": wanted.tag,
         "lane": LANE_RANKS[wanted.lane],
         "priority": wanted.priority,

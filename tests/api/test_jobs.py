@@ -33,7 +33,7 @@ def test_a_submitted_job_is_queued_and_says_where_it_stands(caller: Caller, seed
     assert body["queue"] == {"position": 1, "position_capped": False, "eta_seconds": None}
     assert body["params"] == {
         "num_images": 1, "seed": 7, "output_format": "png", "prompt": "a cat", "negative_prompt": "", "width": 64,
-        "height": 64, "num_inference_steps": 4, "guidance_scale": 7.5, "scheduler": "default",
+        "height": 64, "num_inference_steps": 4, "guidance_scale": 7.5, "scheduler": "default", "loras": [],
     }  # fmt: skip
     assert (body["tag"], body["lane"], body["checkpoint"]["name"]) == ("demo", "interactive", "tiny")
     assert "attempts" not in body
@@ -80,6 +80,7 @@ def test_several_pictures_are_listed_and_none_of_them_is_an_end(
     assert [item["index"] for item in answer.json["items"]] == [0, 1]
     with sessions.begin() as session:
         session.execute(text("DELETE FROM artifacts"))
+        session.execute(text("UPDATE jobs SET results_deleted_at = now()"))
     assert (caller.get(job["urls"]["result"]).status_code, caller.get("/v1/jobs").status_code) == (410, 200)
 
 

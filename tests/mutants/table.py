@@ -23,6 +23,8 @@ RESTARTS = f"{FAULTS}/test_postgres_restarts.py"
 POISON = f"{FAULTS}/test_poison.py::test_a_poison_job_in_a_batch_of_four"
 DRAIN = f"{FAULTS}/test_drain.py::test_at_most_one_batch_is_repeated"
 DELIVERIES = "tests/models/test_deliveries.py"
+PUT = "self.put(prepared.key, prepared.body, prepared.media_type, prepared.sha256)"
+CHAINS = "tests/models/test_chains.py"
 COURIER = "tests/worker/test_courier.py"
 LEASES = f"{CLOCKS}::test_leases_end_neither_early_nor_late"
 _NOW = '__import__("datetime").datetime.now(__import__("datetime").UTC)'
@@ -128,16 +130,15 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "published_whether_stored_or_not",
         "worker/courier/service.py",
-        "        _until(deadline, dropped, lambda: self.put(key, picture.body, picture.media_type, picture.sha256))\n",
-        '        with __import__("contextlib").suppress(StorageError):\n'
-        "            self.put(key, picture.body, picture.media_type, picture.sha256)\n",
+        f"        _until(deadline, dropped, lambda: {PUT})\n",
+        f'        with __import__("contextlib").suppress(StorageError):\n            {PUT}\n',
         f"{STORAGE}::test_the_pictures_are_kept_and_the_leases_extended[refusing]",
     ),
     _mutant(
         "put_once",
         "worker/courier/service.py",
-        "        _until(deadline, dropped, lambda: self.put(key, picture.body, picture.media_type, picture.sha256))\n",
-        "        self.put(key, picture.body, picture.media_type, picture.sha256)\n",
+        f"        _until(deadline, dropped, lambda: {PUT})\n",
+        f"        {PUT}\n",
         f"{STORAGE}::test_the_pictures_are_kept_and_the_leases_extended[refusing]",
     ),
     _mutant(
@@ -147,14 +148,45 @@ MUTANTS: tuple[Mutant, ...] = (
         "datetime.now(UTC))",
         f"{COURIER}::test_a_wrong_clock_is_corrected_by_s3s",
     ),
+    # --- chains ---
+    _mutant(
+        "the_waiting_are_not_locked",
+        "models/jobs/announce.py",
+        "\n        .with_for_update(of=Job, key_share=True)",
+        "",
+        f"{CHAINS}::test_two_that_are_published_at_once_queue_the_third",
+    ),
+    _mutant(
+        "one_upstream_is_enough",
+        "models/jobs/announce.py",
+        ", ~missing)",
+        ")",
+        f"{CHAINS}::test_it_waits_for_all_that_it_needs",
+    ),
+    _mutant(
+        "upstream_not_locked_at_submit",
+        "models/jobs/needs.py",
+        ".with_for_update(read=True)",
+        "",
+        f"{CHAINS}::test_a_publish_during_the_submit_is_not_missed",
+    ),
+    _mutant(
+        "failure_ends_there",
+        "models/jobs/announce.py",
+        'ENDINGS = frozenset({SUCCEEDED, "job.failed", CANCELED, "job.expired"})',
+        "ENDINGS = frozenset({SUCCEEDED})",
+        f"{CHAINS}::test_it_fails_with_what_it_needs",
+    ),
     # --- answers that are lost ---
     _mutant(
         "publish_once",
         "worker/courier/service.py",
         """_until(
-                deadline, dropped, lambda: self._transact(lambda s: publish(s, parcel.hold, outputs, measures))
+                deadline,
+                dropped,
+                lambda: self._transact(lambda s: publish(s, parcel.hold, outputs, measures, parcel.result, trained)),
             )""",
-        "self._transact(lambda s: publish(s, parcel.hold, outputs, measures))",
+        "self._transact(lambda s: publish(s, parcel.hold, outputs, measures, parcel.result, trained))",
         f"{LOST_ANSWERS}::test_of_a_publish[request]",
     ),
     _mutant(
