@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, str] = {
     "conditional_gan": "worker.pipelines.conditional_gan:ConditionalGan",
+    "dcgan": "worker.pipelines.dcgan:Dcgan",
     "diffusers": "worker.pipelines.diffusers.family:Diffusers",
+    "stylegan2": "worker.pipelines.stylegan2:StyleGan2",
+    "vae": "worker.pipelines.vae:Vae",
 }
 """Family → "module:class". Imported when first asked for: a worker without GANs never reads their code."""
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from models.errors import InvalidInputError, PipelineFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from worker.pipelines.base import Pixels
 
 
@@ -30,6 +32,12 @@ def to_pixels(pictures: Tensor) -> "Pixels":
     quantised = (exact.clamp(0, 1) * 255).round().to(torch.uint8)
     pixels: Pixels = quantised.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return pixels
+
+
+def from_pixels(pictures: "Sequence[Pixels]") -> Tensor:
+    """`(H, W, 3)` uint8 RGB pictures of one size to `(B, 3, H, W)` float32 in [0, 1]."""
+    stacked = torch.from_numpy(np.stack(pictures))
+    return stacked.permute(0, 3, 1, 2).contiguous().float() / 255
 
 
 def read_picture(body: bytes) -> "Pixels":

@@ -1,0 +1,117 @@
+"""Checkpoints of the families that are not diffusers' own: a few thousand random weights, saved as real ones are."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+from PIL import Image
+
+from models.params import TASKS, CheckpointProfile
+from worker.devices import Device
+from worker.pipelines import load_family
+from worker.pipelines.base import Blob, CheckpointFiles, Item, Pipeline
+
+NAMES = ("cat", "dog", "bird")
+ANYWHERE = "00000000-0000-0000-0000-000000000001"
+"""What a ref names does not matter here: the bytes lie beside it."""
+
+
+def dcgan(folder: Path) -> None:
+    """16 pixels, in colour."""
+    from worker.nets.dcgan import DcganConfig, DcganGenerator
+
+    config = DcganConfig(latent_dim=8, image_size=16, channels=3, widths=(12, 8))
+    _at_random(DcganGenerator(config)).save_pretrained(folder)
+
+
+def stylegan2(folder: Path) -> None:
+    """16 pixels, six style inputs; its noise inputs are heard."""
+    from worker.nets.stylegan2 import StyleGan2Config, StyleGan2Generator
+
+    net = StyleGan2Generator(StyleGan2Config(8, 8, 2, 16, 3, (12, 8, 8)))
+    for layer in net.layers:
+        torch.nn.init.constant_(layer.noise_strength, 0.3)
+    torch.nn.init.normal_(net.w_mean)
+    net.eval().save_pretrained(folder)
+
+
+def vae(folder: Path, channels: int = 3) -> None:
+    """16 pixels."""
+    from worker.nets.vae import GaussianVae, VaeConfig
+
+    GaussianVae(VaeConfig(16, channels, 8, (8, 12), (12, 8, 8))).eval().save_pretrained(folder)
+
+
+def conditional_gan(folder: Path) -> None:
+    """16 pixels, three classes, in colour."""
+    from tests.pipelines.tiny import gan
+
+    gan(folder, channels=3)
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "conditional_gan": conditional_gan,
+    "dcgan": dcgan,
+    "stylegan2": stylegan2,
+    "vae": vae,
+}
+PROFILES: dict[str, dict[str, Any]] = {
+    "conditional_gan": {"class_names": NAMES},
+    "stylegan2": {"style_layers": 6},
+}
+
+
+def save(family: str, folder: Path) -> Path:
+    """Write one of them, always with the same weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        MAKERS[family](folder)
+    return folder
+
+
+def open_family(family: str, folder: Path, device: Device, **profile: Any) -> Pipeline:
+    """Loaded, as a card with this profile has it."""
+    given = {"reads_prompt": False, **PROFILES.get(family, {}), **profile}
+    files = CheckpointFiles(family, folder, family, CheckpointProfile(**given), {})
+    return load_family(family).setup(files, device)
+
+
+def job(task: str, family: str = "", pictures: dict[str, Any] | None = None, **params: Any) -> Item:
+    """A job of any task, resolved against the family's profile; `pictures` by pointer are its inputs."""
+    pictures = pictures or {}
+    refs = {name: {"upload": ANYWHERE} for name in pictures if "/" not in name}
+    listed = [name for name in pictures if name.startswith("images/")]
+    if listed:
+        refs["images"] = [{"upload": ANYWHERE} for _ in listed]
+    profile = CheckpointProfile(**{"reads_prompt": False, "default_steps": 1, **PROFILES.get(family, {})})
+    given = TASKS[task].model_validate({"seed": 1, **params, **refs})
+    blobs = {name: Blob(encoded(pixels), "image/png") for name, pixels in pictures.items()}
+    return Item(uuid4(), task, given.resolved(profile), blobs)
+
+
+def gradient(height: int = 20, width: int = 24) -> Any:
+    """A picture with something to see: (H, W, 3) uint8."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    red, green = rows * 255 // max(height - 1, 1), columns * 255 // max(width - 1, 1)
+    blue = 255 * (((rows // 4) + (columns // 4)) % 2)
+    return np.stack([red, green, blue], axis=-1).astype(np.uint8)
+
+
+def encoded(pixels: Any) -> bytes:
+    """As PNG."""
+    body = io.BytesIO()
+    Image.fromarray(pixels).save(body, "PNG")
+    return body.getvalue()
+
+
+def _at_random(net: torch.nn.Module) -> Any:
+    """The published start gives almost grey pictures; wider weights make them differ."""
+    for parameter in net.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return net.eval()
