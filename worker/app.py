@@ -22,6 +22,7 @@ from models.queue import TicketSender, make_celery
 from models.settings import get_settings
 from models.states import Pool
 from worker import drain
+from worker.courier.signing import SigningError, make_signer
 
 if TYPE_CHECKING:
     from worker.process import WorkerProcess
@@ -63,6 +64,14 @@ def _name_pool(instance: Any, **_: Any) -> None:
     if len(known) != 1 or len(queues) != 1:
         raise SystemExit(f"A worker serves one pool: start it with -Q gpu or -Q cpu, not -Q {','.join(queues)}.")
     os.environ[POOL_VARIABLE] = known[0]
+
+
+def _try_signing(**_: Any) -> None:
+    """A worker that cannot sign its pictures must say so at once, not when they are made."""
+    try:
+        make_signer(get_settings())
+    except SigningError as error:
+        raise SystemExit(error.detail) from error
 
 
 def _remember(sender: Any, **_: Any) -> None:
@@ -128,6 +137,7 @@ def _stop(**_: Any) -> None:
 
 signals.setup_logging.connect(_log)
 signals.celeryd_after_setup.connect(_name_pool)
+signals.celeryd_after_setup.connect(_try_signing)
 signals.worker_init.connect(_remember)
 signals.worker_ready.connect(_ready)
 signals.worker_shutting_down.connect(_drain)

@@ -22,6 +22,7 @@ from models.settings import get_settings
 from worker.courier.frames import PARCELS_AT_ONCE, Drop, Parcel, Receipt, read_frame, write_receipt
 from worker.courier.put import make_put
 from worker.courier.service import Service, warm_up
+from worker.courier.signing import make_signer
 
 ORPHAN_SECONDS = 10.0
 """What an orphan may still spend on the parcels it has."""
@@ -78,7 +79,7 @@ def main() -> int:
     arm(settings)
     engine = make_engine(settings, application="courier")
     with ThreadPoolExecutor(PARCELS_AT_ONCE, thread_name_prefix="picture") as pictures:
-        service = Service(settings, make_sessions(engine), make_put(settings), pictures)
+        service = Service(settings, make_sessions(engine), make_put(settings), pictures, make_signer(settings))
         courier = Courier(service, sys.stdout.fileno())
         threading.Thread(target=warm_up, args=(service,), daemon=True).start()
         courier.serve(cast(BufferedIOBase, sys.stdin.buffer))

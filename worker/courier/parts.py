@@ -14,6 +14,7 @@ from models.states import Pool
 from worker.courier.encode import encode, seal
 from worker.courier.frames import FileHead, Parcel, PictureHead
 from worker.courier.provenance import DigitalSource, Provenance
+from worker.courier.signing import Signer
 from worker.quality.pixels_hash import pixels_hash
 
 STAMPED = frozenset({"image/gif", "image/webp", "image/png", "image/jpeg", "video/mp4"})
@@ -49,13 +50,13 @@ def parts_of(parcel: Parcel, body: memoryview) -> list[Part]:
     return parts
 
 
-def prepare(parcel: Parcel, part: Part) -> Prepared:
-    """Encode a picture, or seal a file."""
+def prepare(parcel: Parcel, part: Part, signer: Signer | None = None) -> Prepared:
+    """Encode a picture, or seal a file; signed when there is a signer and the parcel says what made it."""
     if isinstance(part.head, PictureHead):
-        return _picture(parcel, part.head, part.body)
+        return _picture(parcel, part.head, part.body, signer)
     if part.head.index is None:
         return _checkpoint_file(parcel, part.head, bytes(part.body))
-    return _file(parcel, part.head, part.head.index, bytes(part.body))
+    return _file(parcel, part.head, part.head.index, bytes(part.body), signer)
 
 
 def registration_of(parcel: Parcel) -> Registration | None:
@@ -77,8 +78,8 @@ def registration_of(parcel: Parcel) -> Registration | None:
     )
 
 
-def _picture(parcel: Parcel, head: PictureHead, pixels: memoryview) -> Prepared:
-    encoded = encode(head, pixels, parcel.output_format, _provenance(parcel))
+def _picture(parcel: Parcel, head: PictureHead, pixels: memoryview, signer: Signer | None) -> Prepared:
+    encoded = encode(head, pixels, parcel.output_format, _provenance(parcel), signer)
     key = result_key(parcel.hold.job_id, parcel.hold.attempt, head.index, encoded.sha256, parcel.output_format.value)
     output = Output(
         index=head.index,
@@ -94,9 +95,9 @@ def _picture(parcel: Parcel, head: PictureHead, pixels: memoryview) -> Prepared:
     return Prepared(key, encoded.body, encoded.media_type, encoded.sha256, output)
 
 
-def _file(parcel: Parcel, head: FileHead, index: int, body: bytes) -> Prepared:
+def _file(parcel: Parcel, head: FileHead, index: int, body: bytes, signer: Signer | None) -> Prepared:
     stamped = head.media_type in STAMPED
-    sealed = seal(body, head.media_type, _provenance(parcel) if stamped else None)
+    sealed = seal(body, head.media_type, _provenance(parcel) if stamped else None, signer)
     suffix = PurePosixPath(head.name).suffix.lstrip(".") or "bin"
     key = result_key(parcel.hold.job_id, parcel.hold.attempt, index, sealed.sha256, suffix)
     output = Output(

@@ -20,6 +20,7 @@ from models.settings import Settings
 from worker.courier.frames import Delivery, Parcel
 from worker.courier.parts import Part, parts_of, prepare, registration_of
 from worker.courier.put import Put
+from worker.courier.signing import Signer
 
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0)
 
@@ -39,6 +40,7 @@ class Service:
     put: Put
     pictures: Executor
     """Encodes and puts pictures; another pool than the one that runs `deliver`."""
+    signer: Signer | None = None
 
     def deliver(self, parcel: Parcel, body: memoryview, dropped: Event) -> Delivery:
         """Take a parcel to its end. Never raises."""
@@ -78,7 +80,7 @@ class Service:
 
     def _store(self, parcel: Parcel, part: Part, dropped: Event, deadline: float) -> Output | None:
         """Put one part. None for a file of a checkpoint: it is no artifact."""
-        prepared = prepare(parcel, part)
+        prepared = prepare(parcel, part, self.signer)
         reach("before_put")
         _until(deadline, dropped, lambda: self.put(prepared.key, prepared.body, prepared.media_type, prepared.sha256))
         reach("after_put")
