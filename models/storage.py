@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import boto3
 from botocore.config import Config
@@ -58,8 +58,8 @@ class Storage:
         """
         self._call("head_bucket", Bucket=self.bucket)
 
-    def put(self, key: str, body: bytes, media_type: str) -> None:
-        """Store an object. Keys are never used twice, so nothing is overwritten."""
+    def put(self, key: str, body: bytes | IO[bytes], media_type: str) -> None:
+        """Store an object, from memory or from an open file. Keys are never used twice: nothing is overwritten."""
         self._call("put_object", Bucket=self.bucket, Key=key, Body=body, ContentType=media_type)
 
     def get(self, key: str) -> bytes:

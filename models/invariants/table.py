@@ -129,6 +129,17 @@ INVARIANTS: tuple[Invariant, ...] = (
                     AND seen_at > now() - make_interval(secs => :lease_seconds))""",
     ),
     Invariant(
+        "waiting_for_nothing",
+        Severity.BROKEN,
+        "A waiting job needs the output of one that has not ended.",
+        "A bug of Safelight: please report it with the events of the job and of those it needs. Cancel it meanwhile.",
+        """SELECT job.id::text AS subject, extract(epoch FROM now() - job.created_at) AS seconds
+        FROM (SELECT id, created_at FROM jobs WHERE state = 'waiting' ORDER BY created_at, id LIMIT :newest) AS job
+        WHERE NOT EXISTS (
+            SELECT FROM job_needs JOIN jobs AS needed ON needed.id = job_needs.needs_id
+            WHERE job_needs.job_id = job.id AND needed.state = ANY (:live))""",
+    ),
+    Invariant(
         "client_counters",
         Severity.BROKEN,
         "A client's live_jobs counts its waiting, queued and running jobs.",
@@ -162,10 +173,11 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         "artifacts",
         Severity.BROKEN,
-        "A succeeded job has as many pictures as were asked for, all of the attempt that succeeded.",
+        "A succeeded job has all artifacts that it was published with, of the attempt that succeeded.",
         "A bug of Safelight: please report it with the job's attempts and events.",
         """SELECT job.id::text AS subject, NULL::float AS seconds FROM jobs AS job
-        WHERE job.id = ANY (:ids) AND job.state = 'succeeded' AND job.results_deleted_at IS NULL AND job.images <> (
+        WHERE job.id = ANY (:ids) AND job.state = 'succeeded' AND job.results_deleted_at IS NULL
+        AND coalesce((job.result ->> 'artifacts')::int, job.images) <> (
             SELECT count(*) FROM artifacts
             WHERE job_id = job.id AND artifacts.attempt = (job.result ->> 'attempt')::int)""",
     ),

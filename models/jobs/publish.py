@@ -64,7 +64,7 @@ def publish(
         .where(*held(hold))
         .values(
             state=JobState.SUCCEEDED,
-            result={**(result or {}), "images": images, "attempt": hold.attempt},
+            result={**(result or {}), "images": images, "artifacts": len(outputs), "attempt": hold.attempt},
             finished_at=func.now(),
             results_expire_at=func.now() + seconds(Job.retention_seconds),
             infrastructure_since=None,

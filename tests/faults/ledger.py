@@ -63,7 +63,7 @@ def assert_ended_once(
     assert [kind for kind in found.events if kind in FINAL_EVENTS] == ["job.succeeded"]
     assert [artifact.index for artifact in found.artifacts] == list(range(images))
     assert {artifact.attempt for artifact in found.artifacts} == {found.job.attempt} == {len(outcomes)}
-    assert found.job.result == {"images": images, "attempt": found.job.attempt}
+    assert found.job.result == {"images": images, "artifacts": images, "attempt": found.job.attempt}
     for artifact in found.artifacts:
         assert hashlib.sha256(storage.get(artifact.key)).hexdigest() == artifact.sha256
     assert found.live_jobs == 0

@@ -18,7 +18,7 @@ from models.daemons import DaemonKind
 from models.errors import InvalidInputError
 from models.invariants import INVARIANTS, Severity, examine
 from models.invariants.table import Patience
-from models.jobs import CheckpointCard, cancel, expire_overdue, fail, reap_lost, release_drained
+from models.jobs import CheckpointCard, cancel, expire_overdue, fail, reap_lost, release_drained, submit_chain
 from models.session import Sessions
 from models.settings import Settings
 from models.states import Pool
@@ -249,3 +249,19 @@ def test_every_check_is_broken_by_a_test() -> None:
     """So that a new one cannot be forgotten."""
     code = "".join(path.read_text() for path in Path(__file__).parent.glob("test_invariants*.py"))
     assert [invariant.name for invariant in INVARIANTS if f'"{invariant.name}"' not in code] == []
+
+
+def test_a_job_that_waits_for_nothing_is_found(
+    seed: Seeder, sessions: Sessions, settings: Settings, client: UUID, card: CheckpointCard
+) -> None:
+    """Given a chain whose first job ended without anybody telling the second."""
+    walker = seed.checkpoint("walker", tasks=("interpolate",))
+    needed = [seed.job(client, card) for _ in range(2)]
+    params = {"images": [{"job": str(job)} for job in needed]}
+    waiting = submit_chain(sessions, [seed.submission(client, walker, task="interpolate", params=params)])[0].job_id
+    sweeper_alive(sessions)
+    assert examine(sessions, settings).violation("waiting_for_nothing") is None
+    run(sessions, "DELETE FROM job_needs")
+    found = examine(sessions, settings).violation("waiting_for_nothing")
+    assert found is not None
+    assert found.examples == (str(waiting),)
