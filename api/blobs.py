@@ -5,7 +5,7 @@ from flask import Response, redirect
 from api.services import get_services
 from models.artifacts import Artifact, Upload
 
-SUFFIXES: dict[str, str] = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpg"}
+SUFFIXES: dict[str, str] = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpg", "application/zip": "zip"}
 REDIRECT = {"description": "Where the bytes are, for a few minutes."}
 
 

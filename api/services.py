@@ -58,6 +58,7 @@ class Services:
         self.streams = Slots(settings.api_threads // 2)
         self.waits = Slots(settings.api_threads // 4)
         self.decoders = Slots(max(1, settings.api_threads // 16))
+        self.archives = Slots(max(1, settings.api_threads // 8))
         self._engine = Lazy(lambda: make_engine(settings, application="api"))
         self._sessions = Lazy(lambda: make_sessions(self._engine.get()))
         self._reader = Lazy(lambda: make_sessions(self.engine.execution_options(isolation_level="AUTOCOMMIT")))

@@ -1,4 +1,4 @@
-"""One fresh process for each upload that is looked into: what breaks a decoder, or takes it over, ends with that process.
+"""One fresh process for each upload that is looked into: what breaks it, or takes it over, ends with that process.
 
 A fresh one costs some 40 ms of start-up, nearly all of it Pillow's import; a pool would save that, and let one
 client's picture meet the next one's in a process that may have been taken over. How many run at a time is
@@ -21,6 +21,8 @@ from typing import IO, BinaryIO
 from api.uploads import decoder, zip_checker
 from models.errors import UnavailableError
 
+PROGRAM = Path(decoder.__file__)
+ZIP_PROGRAM = Path(zip_checker.__file__)
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "SYSTEMROOT")
 """All that the child sees of the environment, which holds passwords: where a Python may need to find its libraries."""
 _REASON = re.compile(rb"[A-Za-z]{1,60}")
@@ -77,7 +79,7 @@ def run_decoder(data: bytes, format_name: str, max_pixels: int, limits: Limits) 
         with _memory_file("picture") as given:
             given.write(data)
             given.seek(0)
-            return _run(Path(decoder.__file__), given, (format_name, max_pixels), limits)
+            return _run(PROGRAM, given, (format_name, max_pixels), limits)
     except OSError as error:
         raise _cannot_start() from error
 
@@ -90,7 +92,7 @@ def run_zip_checker(archive: IO[bytes], most: Sequence[int], limits: Limits) -> 
     """
     try:
         archive.seek(0)
-        return _run(Path(zip_checker.__file__), archive, most, limits)
+        return _run(ZIP_PROGRAM, archive, most, limits)
     except OSError as error:
         raise _cannot_start() from error
 

@@ -43,9 +43,12 @@ class Caller:
     def delete(self, path: str, **more: Any) -> TestResponse:
         return self("DELETE", path, **more)
 
-    def upload(self, data: bytes, *, part: str = "file", filename: str = "x.png") -> TestResponse:
+    def upload(
+        self, data: bytes, *, part: str = "file", filename: str = "x.png", media_type: str = "image/png"
+    ) -> TestResponse:
         # Written by hand: the test client would leave the temporary file of a large form open.
-        head = f'--x\r\nContent-Disposition: form-data; name="{part}"; filename="{filename}"\r\n\r\n'.encode()
+        disposition = f'Content-Disposition: form-data; name="{part}"; filename="{filename}"'
+        head = f"--x\r\n{disposition}\r\nContent-Type: {media_type}\r\n\r\n".encode()
         return self.post(
             "/v1/uploads", data=head + data + b"\r\n--x--\r\n", content_type="multipart/form-data; boundary=x"
         )
