@@ -1,15 +1,16 @@
 """The card of a checkpoint folder, `safelight.json`: what an operator would otherwise have to type.
 
-A plain diffusers folder needs none: its task, size and steps are read from `model_index.json` and its parts.
+A plain diffusers folder needs none: its task, size and steps are read from `model_index.json` and its parts. Nor does
+a folder of transformers whose `config.json` names a kind of net that we run (`models.checkpoints.plain`).
 """
 
-import json
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.checkpoints.manifest import scan_folder
+from models.checkpoints.plain import of_class, of_config, pixels_per_latent, read_json
 from models.checkpoints.registry import ADAPTER_FAMILY, Registration
 from models.checkpoints.rows import Source
 from models.errors import FieldError, ValidationFailedError
@@ -19,6 +20,7 @@ from models.states import Pool
 
 CARD_NAME = "safelight.json"
 DIFFUSERS_INDEX = "model_index.json"
+TRANSFORMERS_CONFIG = "config.json"
 _SAMPLE_SIZES = ("unet", "transformer")
 _UNSAID_LATENT_SIZES = {"unet": 64, "transformer": 128}
 """Flux' transformer, for one, does not say what it was trained at: 1024 pixels."""
@@ -26,7 +28,6 @@ _TRANSFORMER_GUIDANCE = {"FluxPipeline": 3.5, "StableDiffusion3Pipeline": 7.0}
 """What their papers and model cards sample with."""
 _DEFAULT_PATCH_PIXELS = 8
 """Pixels per latent of an autoencoder that does not say."""
-MAX_BLOCKS = 8
 MAX_CLASS_NAME = 100
 
 
@@ -99,19 +100,24 @@ def read_card(folder: Path, name: str | None = None) -> Card:
     """
     try:
         if (folder / CARD_NAME).is_file():
-            return Card.model_validate(_json(folder / CARD_NAME))
+            return Card.model_validate(read_json(folder / CARD_NAME))
         if (folder / DIFFUSERS_INDEX).is_file():
             return Card.model_validate(_from_diffusers(folder, name))
+        if (folder / TRANSFORMERS_CONFIG).is_file():
+            return Card.model_validate({"name": name or folder.resolve().name} | of_config(folder))
     except ValidationError as error:
         raise ValidationFailedError(field_errors(error, prefix=f"/{CARD_NAME}")) from error
     except ValueError as error:
         raise ValidationFailedError([FieldError("/location", "bad_json", f"{folder}: {error}")]) from error
-    text = f"{folder} has neither {CARD_NAME} nor {DIFFUSERS_INDEX}."
+    text = f"{folder} has neither {CARD_NAME} nor {DIFFUSERS_INDEX} nor {TRANSFORMERS_CONFIG}."
     raise ValidationFailedError([FieldError("/location", "no_card", text)])
 
 
 def _from_diffusers(folder: Path, name: str | None) -> dict[str, Any]:
-    class_name = str(_json(folder / DIFFUSERS_INDEX).get("_class_name", ""))[:MAX_CLASS_NAME]
+    index = read_json(folder / DIFFUSERS_INDEX)
+    class_name = str(index.get("_class_name", ""))[:MAX_CLASS_NAME]
+    if found := of_class(class_name, folder, index):
+        return {"name": name or folder.resolve().name} | found
     side = _native_side(folder)
     profile: dict[str, Any] = {"default_width": side, "default_height": side, "max_size": max(2048, side)}
     if (folder / "transformer").is_dir():
@@ -133,26 +139,6 @@ def _native_side(folder: Path) -> int:
     for part in _SAMPLE_SIZES:
         config = folder / part / "config.json"
         if config.is_file():
-            size = _json(config).get("sample_size")
+            size = read_json(config).get("sample_size")
             latent = (size if isinstance(size, int) else 0) or _UNSAID_LATENT_SIZES[part]
-    autoencoder = folder / "vae" / "config.json"
-    pixels = _DEFAULT_PATCH_PIXELS
-    if autoencoder.is_file():
-        blocks = _json(autoencoder).get("block_out_channels")
-        pixels = 2 ** (len(blocks) - 1) if isinstance(blocks, list) and 0 < len(blocks) <= MAX_BLOCKS else pixels
-    return (latent or _UNSAID_LATENT_SIZES["unet"]) * pixels
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """An object; the size of the file was checked by the scan.
-
-    Raises:
-        ValueError: anything else.
-    """
-    try:
-        found = json.loads(path.read_text())
-    except RecursionError:
-        raise ValueError(f"{path.name} is nested too deeply") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path.name} is no JSON object")  # noqa: TRY004  # it is a value that came from outside
-    return found
+    return (latent or _UNSAID_LATENT_SIZES["unet"]) * pixels_per_latent(folder, _DEFAULT_PATCH_PIXELS)
