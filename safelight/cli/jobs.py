@@ -96,10 +96,14 @@ def watch(
 
 
 @talks_to_api
-def cancel(remote: Remote, jobs: Annotated[list[str], typer.Argument(metavar="ID…", help="One or more.")]) -> None:
-    """Cancel jobs.  A running one stops at its next step."""
+def cancel(
+    remote: Remote,
+    jobs: Annotated[list[str], typer.Argument(metavar="ID…", help="One or more.")],
+    chain: Annotated[bool, typer.Option("--chain", help="And every other job of their chains.")] = False,
+) -> None:
+    """Cancel jobs, and those that wait for them.  A running one stops at its next step."""
     with remote.connect() as client:
-        done = [client.cancel(finding.job_id(client, job)) for job in jobs]
+        done = [client.cancel(finding.job_id(client, job), chain=chain) for job in jobs]
     if remote.as_json:
         output.print_json({"items": [job.raw for job in done]})
         return

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -54,6 +56,40 @@ def params(pairs: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             found[name] = value
     return found
+
+
+def inputs(pairs: Sequence[str]) -> dict[str, Any]:
+    """`name=source` pairs: a file, or `job:ID`, `artifact:ID`, `upload:ID`.
+
+    A job's output may have an index, `job:ID:2`. A name that comes several times is a list.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name or not text:
+            raise typer.BadParameter(f"{pair!r} is not an input; write name=file.png or name=job:ID.")
+        value = _source(text)
+        if name in found:
+            value = [*(found[name] if isinstance(found[name], list) else [found[name]]), value]
+        found[name] = value
+    return found
+
+
+def step(text: str) -> dict[str, Any]:
+    """`upscale scale=4` as a step of a chain."""
+    task, *pairs = shlex.split(text)
+    return {"task": task, "params": params(pairs)}
+
+
+def _source(text: str) -> Any:
+    kind, colon, rest = text.partition(":")
+    if colon and kind in {"job", "artifact", "upload"}:
+        key, _, index = rest.partition(":")
+        return {kind: key} | ({"index": int(index)} if index.isdigit() else {})
+    path = Path(text)
+    if not path.exists():
+        raise typer.BadParameter(f"There is no file {text}.")
+    return path
 
 
 def label(text: str) -> int | str:

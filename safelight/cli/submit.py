@@ -15,7 +15,7 @@ Text = str | None
 _PARAMS = "Params"
 
 Prompt = Annotated[Text, typer.Argument(help="What to draw.", show_default=False)]
-Task = Annotated[Text, typer.Option("--task", "-t", help="text_to_image, or class_to_image when --class is given.")]
+Task = Annotated[Text, typer.Option("--task", "-t", help="`safelight tasks` lists them; guessed if absent.")]
 Checkpoint = Annotated[Text, typer.Option("--checkpoint", "-c", help="A name of `safelight checkpoints ls`.")]
 ClassLabel = Annotated[Text, typer.Option("--class", help="Name or index of a class.", rich_help_panel=_PARAMS)]
 Size = Annotated[Text, typer.Option("--size", help="64x64, or 64 for a square.", rich_help_panel=_PARAMS)]
@@ -29,6 +29,23 @@ Param = Annotated[
     list[str] | None,
     typer.Option("--param", "-p", metavar="NAME=VALUE", help="Any other; JSON or text.", rich_help_panel=_PARAMS),
 ]
+Image = Annotated[
+    Text, typer.Option("--image", "-i", metavar="FILE", help="What it starts from.", rich_help_panel=_PARAMS)
+]
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NAME=SOURCE",
+        help="Another input, e.g. mask=mask.png; SOURCE is a file, job:ID, artifact:ID or upload:ID.",
+        rich_help_panel=_PARAMS,
+    ),
+]
+Then = Annotated[
+    list[str] | None,
+    typer.Option("--then", metavar="'TASK NAME=VALUE …'", help="What becomes of the output: 'upscale scale=4'."),
+]
+EmbedPrompt = Annotated[bool, typer.Option("--embed-prompt", help="Write the prompt into the files.")]
 Priority = Annotated[int | None, typer.Option("--priority", help="Higher goes first within a lane.")]
 Bulk = Annotated[bool, typer.Option("--bulk", help="Behind all interactive work.")]
 Tag = Annotated[Text, typer.Option("--tag", help="A word of yours, to find the job again.")]
@@ -55,7 +72,11 @@ def submit(
     number: Number = None,
     negative: Negative = None,
     scheduler: Scheduler = None,
+    image: Image = None,
+    inputs: Input = None,
     param: Param = None,
+    then: Then = None,
+    embed_prompt: EmbedPrompt = False,
     priority: Priority = None,
     bulk: Bulk = False,
     tag: Tag = None,
@@ -81,6 +102,8 @@ def submit(
         deadline_seconds=parsing.seconds(deadline) if deadline else None,
         reproducible=reproducible or None,
         webhook=webhook,
+        embed_prompt=embed_prompt or None,
+        then=[parsing.step(text) for text in then or []] or None,
     )
     params = _given(
         prompt=prompt,
@@ -93,7 +116,7 @@ def submit(
         negative_prompt=negative,
         scheduler=scheduler,
     )
-    params |= parsing.params(param or [])
+    params |= parsing.params(param or []) | parsing.inputs([*([f"image={image}"] if image else []), *(inputs or [])])
     task = _task(task, params)
     with remote.connect() as client:
         if dry_run:
@@ -138,12 +161,21 @@ def _options(**values: Any) -> "JobOptions":
 
 
 def _task(task: str | None, params: dict[str, Any]) -> str:
-    found = task or ("class_to_image" if "class_label" in params and "prompt" not in params else "text_to_image")
-    if found == "text_to_image" and "prompt" not in params:
+    found = task or _guessed(params)
+    if found == "text_to_image" and not {"prompt", "prompt_from"} & params.keys():
         raise typer.BadParameter('text_to_image needs a prompt: safelight submit "a cat"', param_hint="PROMPT")
     if found == "class_to_image" and "class_label" not in params:
         raise typer.BadParameter("class_to_image needs a class: --class cat", param_hint="--class")
     return found
+
+
+def _guessed(params: dict[str, Any]) -> str:
+    """What is meant without a word: a class alone, a picture with a prompt, or a prompt."""
+    if "image" in params and "prompt" not in params:
+        raise typer.BadParameter("What shall become of the picture? Say it: --task upscale", param_hint="--task")
+    if "image" in params:
+        return "inpaint" if {"mask", "mask_shapes", "mask_automatic"} & params.keys() else "image_to_image"
+    return "class_to_image" if "class_label" in params and "prompt" not in params else "text_to_image"
 
 
 def _show_price(remote: Remote, price: dict[str, Any]) -> None:

@@ -28,10 +28,14 @@ def title(job: "Job") -> str:
 
 
 def print_result(job: "Job", paths: Sequence[Path]) -> None:
-    """Where the pictures are, or how to get them."""
+    """Where the pictures are, or how to get them, and what the job says beside them."""
     for path in paths:
         typer.echo(str(path))
-    if not paths:
+    said = {name: value for name, value in job.result.items() if name not in {"images", "artifacts", "attempt"}}
+    for text in said.pop("texts", ()):
+        typer.echo(text)
+    print_pairs(said)
+    if not paths and job.artifacts:
         typer.echo(f"{job.id} succeeded")
         typer.echo(f"  safelight download {job.id} -o pictures", err=True)
 
@@ -95,13 +99,17 @@ def print_job(job: "Job") -> None:
         "lane": f"{job.lane}, priority {job.priority}",
         "tag": job.tag,
         "source": job.source_job_id,
+        "needs": ", ".join(job.needs) or None,
+        "chain": job.chain_id,
+        **{f"result {name}": value for name, value in job.result.items()},
         **{name: moment.astimezone().isoformat(" ", "seconds") for name, moment in times.items() if moment},
         **{f"param {name}": value for name, value in job.params.items() if value not in (None, "")},
         **{f"attempt {number}": _attempt(entry) for number, entry in enumerate(job.raw.get("attempts") or (), 1)},
     }
     print_pairs(rows)
-    for picture in job.artifacts:
-        typer.echo(f"picture {picture.index}  {picture.width}×{picture.height} {picture.media_type} {picture.sha256}")
+    for made in job.artifacts:
+        size = f"{made.width}×{made.height} " if made.width else ""
+        typer.echo(f"{made.name or 'picture'} {made.index}  {size}{made.media_type} {made.sha256}")
 
 
 def _attempt(entry: Mapping[str, Any]) -> str:

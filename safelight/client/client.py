@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from safelight.client import files
 from safelight.client.errors import ConflictError, JobFailedError, NotFoundError, ServerError
-from safelight.client.requests import JobOptions, idempotency_headers, job_body
+from safelight.client.requests import JobOptions, idempotency_headers, job_body, with_inputs
 from safelight.client.retry import NO_RETRIES, RetryPolicy
 from safelight.client.stream import EventFollower
 from safelight.client.target import find_target
@@ -84,9 +84,12 @@ class Client:
     ) -> Job:
         """Hand in a job.  `prompt` and `class_label` are params too, and may be given by name.
 
+        Where a param takes a picture or a data set, give a `Path` (uploaded first), a `Job` whose output it is, or an
+        `Artifact`.  With `then` the jobs after it are handed in as well, and the last of them is what comes back.
+
         It is safe to repeat: an idempotency key is made when none is given, and kept over the retries.
         """
-        body = job_body(task, params, {"prompt": prompt, "class_label": class_label}, options)
+        body = self._body(task, params, {"prompt": prompt, "class_label": class_label}, options)
         headers = idempotency_headers(options.get("idempotency_key"))
         return self._job(Request("POST", "/jobs", json=body, headers=headers))
 
@@ -100,8 +103,15 @@ class Client:
         **options: Unpack[JobOptions],
     ) -> Json:
         """What a submit would do: the resolved params and the price, as the API says it.  Nothing is queued."""
-        body = job_body(task, params, {"prompt": prompt, "class_label": class_label}, options)
+        body = self._body(task, params, {"prompt": prompt, "class_label": class_label}, options)
         return self._object(Request("POST", "/jobs", query={"dry_run": "true"}, json=body, repeatable=True))
+
+    def _body(self, task: str, params: Mapping[str, Any] | None, sugar: Mapping[str, Any], options: JobOptions) -> Json:
+        body = job_body(task, params, sugar, options)
+        body["params"] = with_inputs(body["params"], self.upload)
+        if "then" in body:
+            body["then"] = with_inputs(body["then"], self.upload)
+        return body
 
     def run(
         self,
@@ -173,14 +183,17 @@ class Client:
         """
         return iter(EventFollower(self._transport, _id(job), after, self._patience))
 
-    def cancel(self, job: Job | str) -> Job:
-        """End it as soon as possible.  A running job stops at its next step.
+    def cancel(self, job: Job | str, *, chain: bool = False) -> Job:
+        """End it as soon as possible, and what waits for its output; with `chain` the rest of its chain as well.
+
+        A running job stops at its next step.
 
         Raises:
             ConflictError: it ended before.
         """
         try:
-            return self._job(Request("POST", f"{_job_path(job)}/cancel", repeatable=True))
+            query = {"chain": "true"} if chain else {}
+            return self._job(Request("POST", f"{_job_path(job)}/cancel", query=query, repeatable=True))
         except ConflictError:
             # Our first request may have done it, and only its answer have been lost.
             if (found := self.get(job)).state == "canceled":

@@ -1,8 +1,11 @@
 """The body of a submit, from what a caller finds easy to write."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Required, TypedDict
+
+from safelight.client.values import Artifact, Job
 
 
 class JobWebhook(TypedDict, total=False):
@@ -26,6 +29,10 @@ class JobOptions(TypedDict, total=False):
     """The job expires when it has not started by then."""
     reproducible: bool
     """Run alone, so that the last bits are the same each time."""
+    embed_prompt: bool
+    """Write the prompt into the files."""
+    then: Sequence[Mapping[str, Any]]
+    """Jobs that take the output, one after the other: `{"task": "upscale", "params": {"scale": 4}}`."""
     retention_days: int
     webhook: str | JobWebhook | None
     """Where to tell of this job, beside the webhooks that hear of every job; a URL, or one with its events."""
@@ -43,6 +50,21 @@ def job_body(
         body["webhook"] = {"url": body["webhook"]}
     given = {name: value for name, value in sugar.items() if value is not None}
     return {"task": task, **body, "params": {**(params or {}), **given}}
+
+
+def with_inputs(value: Any, upload: Callable[[Path], Artifact]) -> Any:
+    """The same params with references in place of files (uploaded now), jobs and artifacts, however deep they are."""
+    if isinstance(value, Path):
+        return {"upload": upload(value).id}
+    if isinstance(value, Job):
+        return {"job": value.id}
+    if isinstance(value, Artifact):
+        return {"artifact" if value.job_id else "upload": value.id}
+    if isinstance(value, Mapping):
+        return {name: with_inputs(entry, upload) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_inputs(entry, upload) for entry in value]
+    return value
 
 
 def idempotency_headers(key: str | None = None) -> dict[str, str]:

@@ -55,7 +55,7 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One published picture, or an upload (which has no index and no seed)."""
+    """One published picture or file, or an upload (which has no job)."""
 
     id: str
     media_type: str
@@ -65,12 +65,16 @@ class Artifact:
     height: int
     index: int = 0
     seed: int | None = None
+    name: str | None = None
+    pixels_sha256: str | None = None
     job_id: str = ""
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def suffix(self) -> str:
-        """`.png`, `.webp`, `.jpg`."""
+        """Of a file name: `.png`, `.webp`, `.jpg` or that of its own name."""
+        if self.name and "." in self.name:
+            return "." + self.name.rpartition(".")[2]
         return {"image/jpeg": ".jpg"}.get(self.media_type, "." + self.media_type.rpartition("/")[2])
 
     @classmethod
@@ -87,6 +91,8 @@ class Artifact:
             height=int(raw.get("height") or 0),
             index=int(raw.get("index") or 0),
             seed=raw.get("seed"),
+            name=raw.get("name"),
+            pixels_sha256=raw.get("pixels_sha256"),
             job_id=str(raw.get("job_id") or job_id),
             raw=raw,
         )
@@ -110,6 +116,11 @@ class Job:
     queue: QueuePlace | None
     progress: Progress | None
     artifacts: tuple[Artifact, ...]
+    result: Mapping[str, Any] = field(hash=False)
+    """What it says beside its artifacts: texts, scores, figures; empty until it has succeeded."""
+    needs: tuple[str, ...]
+    """Ids of the jobs whose outputs it takes."""
+    chain_id: str | None
     error: JobError | None
     source_job_id: str | None
     created_at: datetime | None
@@ -150,6 +161,9 @@ class Job:
             queue=_pick(QueuePlace, raw["queue"]) if raw.get("queue") else None,
             progress=_pick(Progress, raw["progress"]) if raw.get("progress") else None,
             artifacts=tuple(Artifact.read(entry, job_id) for entry in raw.get("artifacts") or ()),
+            result=raw.get("result") or {},
+            needs=tuple(raw.get("needs") or ()),
+            chain_id=raw.get("chain_id"),
             error=JobError(str(error.get("code") or ""), str(error.get("detail") or "")) if error else None,
             source_job_id=raw.get("source_job_id"),
             created_at=_moment(raw.get("created_at")),

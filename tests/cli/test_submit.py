@@ -143,3 +143,35 @@ def test_wrong_usage_is_exit_code_2_and_sends_nothing(fake: FakeApi, run: Run, w
 
     assert result.exit_code == 2, result.output
     assert fake.seen == []
+
+
+def test_inputs_are_files_that_are_sent_first_or_names_of_what_is_there(happy: FakeApi, run: Run) -> None:
+    Path("cat.png").write_bytes(PICTURE)
+    upload = {"id": "aa", "media_type": "image/png", "size_bytes": 1, "sha256": "", "width": 8, "height": 8}
+    happy.script("POST", "/v1/uploads", Answer(201, upload))
+    then = ["--then", "upscale scale=4", "--then", "style_transfer style='the scream'"]
+
+    result = run("submit", "a fox", "-i", "cat.png", "--input", "mask=job:bb:2", *then, "--embed-prompt", "--no-wait")
+
+    assert result.exit_code == 0, result.output
+    body = happy.seen[-1].json
+    assert (body["task"], body["embed_prompt"]) == ("inpaint", True)
+    assert body["params"] == {"prompt": "a fox", "image": {"upload": "aa"}, "mask": {"job": "bb", "index": 2}}
+    assert body["then"] == [
+        {"task": "upscale", "params": {"scale": 4}},
+        {"task": "style_transfer", "params": {"style": "the scream"}},
+    ]
+
+
+def test_texts_and_figures_are_printed(fake: FakeApi, run: Run) -> None:
+    ended = job("succeeded", task="caption", result={"texts": ["a cat"], "images": 0, "attempt": 1, "score": 0.5})
+    fake.script("POST", JOBS, Answer(202, job()))
+    fake.script("GET", PATH, Answer(json=ended))
+    assert run("submit", "a cat", "-t", "expand_prompt").stdout == "a cat\nscore  0.5\n"
+
+
+def test_a_picture_alone_does_not_say_what_is_wanted(happy: FakeApi, run: Run) -> None:
+    Path("cat.png").write_bytes(PICTURE)
+    assert run("submit", "-i", "cat.png").exit_code == 2
+    assert run("submit", "a fox", "-i", "dog.png").exit_code == 2
+    assert happy.seen == []

@@ -124,3 +124,21 @@ def test_the_package_exports_the_client_lazily() -> None:
     assert safelight.Client is Client
     with pytest.raises(AttributeError):
         _ = safelight.Nothing
+
+
+def test_files_jobs_and_artifacts_become_references(fake: FakeApi, tmp_path: Path) -> None:
+    picture = tmp_path / "cat.png"
+    picture.write_bytes(b"png")
+    made = {"id": "c1", "media_type": "image/png", "size_bytes": 1, "sha256": "", "width": 8, "height": 8}
+    ended = job("succeeded", artifacts=[made], result={"score": 1}, needs=["a"], chain_id="a")
+    fake.script("POST", "/v1/uploads", Answer(201, {**made, "id": "u1"}))
+    fake.script("POST", "/v1/jobs", Answer(202, ended))
+    with Client(fake.url, "k") as client:
+        first = client.submit("upscale", {"image": picture})
+        steps = [{"task": "x", "params": {"a": first}}]
+        client.submit("interpolate", {"images": [first, first.artifacts[0]]}, then=steps)
+    bodies = [seen.json for seen in fake.seen if seen.path == "/v1/jobs"]
+    assert bodies[0]["params"] == {"image": {"upload": "u1"}}
+    assert bodies[1]["params"] == {"images": [{"job": JOB_ID}, {"artifact": "c1"}]}
+    assert bodies[1]["then"] == [{"task": "x", "params": {"a": {"job": JOB_ID}}}]
+    assert (first.result, first.needs, first.chain_id) == ({"score": 1}, ("a",), "a")

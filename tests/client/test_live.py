@@ -74,7 +74,7 @@ def test_from_a_prompt_to_a_file(world: World, tmp_path: Path) -> None:
     worker.join()
     [path] = world.client.download(job, tmp_path / "cat.png")
 
-    assert seen[0] == "queued"
+    assert set(seen) <= {"queued", "running", "succeeded"}
     assert seen[-1] == "succeeded"
     assert hashlib.sha256(path.read_bytes()).hexdigest() == job.artifacts[0].sha256
     with Image.open(path) as picture:
