@@ -49,7 +49,7 @@ def put_xmp(body: bytes, media_type: str, packet: bytes) -> bytes:
     """The same file with this packet, in place of the one that it may have.
 
     Raises:
-        ValueError: no container of this media type, or a packet that does not fit.
+        ValueError: no file of this media type, a broken one, or a packet that does not fit.
     """
     container = _CONTAINERS.get(media_type)
     if container is None or not container.is_one(body):
@@ -58,7 +58,11 @@ def put_xmp(body: bytes, media_type: str, packet: bytes) -> bytes:
         raise ValueError(f"a packet of {len(packet)} bytes")
     if found := container.locate(body):
         body = body[: found[0].start] + body[found[0].end :]
-    return container.insert(body, packet)
+    made = container.insert(body, packet)
+    found = container.locate(made)
+    if found is None or found[1] != packet:
+        raise ValueError(f"a broken file: what is put into it as {media_type} is not found again")
+    return made
 
 
 def _png_parts(body: bytes) -> Iterator[Part]:
@@ -155,8 +159,10 @@ def _webp_extension(first: Part, body: bytes) -> bytearray:
         (bits,) = struct.unpack_from("<I", body, first.payload + 1)
         width, height, alpha = bits & 0x3FFF, bits >> 14 & 0x3FFF, bool(bits >> 28 & 1)
     else:
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", body, first.payload + 6))
-        width, height, alpha = width - 1, height - 1, False
+        width, height = ((side & 0x3FFF) - 1 for side in struct.unpack_from("<HH", body, first.payload + 6))
+        alpha = False
+    if first.kind not in {b"VP8 ", b"VP8L"} or min(width, height) < 0:
+        raise ValueError("a WebP that begins with no picture")
     flags = struct.pack("<I", _WEBP_ALPHA if alpha else 0)
     return bytearray(flags + width.to_bytes(3, "little") + height.to_bytes(3, "little"))
 
