@@ -7,9 +7,9 @@ import hashlib
 from dataclasses import dataclass
 
 from api.uploads.child import Ending, Limits, run_decoder
-from api.uploads.sniff import sniff
 from models.errors import FieldError, TooLargeError, UnsupportedMediaError, ValidationFailedError
 from models.settings import Settings
+from models.sniff import sniff
 
 MEDIA_TYPE = "image/png"
 _BYTES_PER_PIXEL = 4

@@ -3,7 +3,7 @@
     python -I zip_checker.py PICTURES TOTAL_BYTES PICTURE_BYTES PIXELS MEMORY_BYTES CPU_SECONDS OUTPUT_BYTES
 
 Every file is unpacked, since a directory may lie, and of each picture the header is read; none is decoded. It gives up
-what `api.uploads.decoder` gives up, before it reads the first byte. Of ours it imports that, `sniff` and
+what `api.uploads.decoder` gives up, before it reads the first byte. Of ours it imports that, `models.sniff` and
 `models.data_sets`, which import nothing else of ours.
 """
 
@@ -18,9 +18,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from api.uploads.decoder import BROKEN_STATUS, MEMORY_STATUS, confine
-from api.uploads.sniff import sniff
 from models.data_sets import Archive, Bounds, BrokenMemberError, RefusedArchiveError
 from models.data_sets.archive import describe
+from models.sniff import sniff
 
 NAMES_AHEAD = codecs.lookup("cp437")
 """How names in zips were written before UTF-8. Python imports it when the first one comes: too late here."""

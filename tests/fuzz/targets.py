@@ -9,22 +9,28 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, get_type_hints
 
-from flask import Flask, request
+from flask import Flask
 from pydantic import BaseModel
 from werkzeug.exceptions import HTTPException
 
 from api.app import create_app
 from api.auth import _bearer
 from api.reading import body_reader
+from api.slots import Slots
 from api.uploads import decoder
-from api.uploads.routes import _file
-from api.uploads.sniff import sniff
+from api.uploads.receiving import received
+from api.uploads.zip_checker import look_through
 from models.clients.keys import looks_like_a_key
+from models.data_sets import Archive, Bounds, RefusedArchiveError
 from models.errors import RequestError
 from models.jobs.queries import _read_cursor
 from models.settings import Settings
+from models.sniff import sniff
 from models.webhooks.urls import check_url
+from worker.courier.containers import find_xmp, put_xmp
 from worker.courier.frames import BrokenFrameError, read_frame
+from worker.courier.provenance import read_provenance
+from worker.courier.xmp import BrokenPacketError, read_packet
 
 MAX_PIXELS = 1 << 16
 MAX_UPLOAD_BYTES = 1 << 20
@@ -108,9 +114,22 @@ def form(data: bytes) -> None:
     # As the server hands it over: a test's own header would not take every byte.
     environ = {"CONTENT_TYPE": kind.replace(b"\r", b" ").decode("latin-1")}
     context = app().test_request_context("/", method="POST", data=rest, environ_overrides=environ)
-    with context, suppress(RequestError, HTTPException):
-        assert len(_file(MAX_UPLOAD_BYTES)) <= len(rest)
-        assert set(request.files) == {"file"}
+    settings = Settings(max_upload_bytes=MAX_UPLOAD_BYTES, max_data_set_bytes=MAX_UPLOAD_BYTES)
+    with context, suppress(RequestError, HTTPException), received(settings, Slots(1)) as file:
+        assert len(file.stream.read()) == file.size_bytes <= len(rest)
+
+
+def zip_of_pictures(data: bytes) -> None:
+    """A data set: what is taken unpacks to no more than it may, and its names lead nowhere."""
+    bounds = Bounds(pictures=50, total_bytes=1 << 20, picture_bytes=1 << 18)
+    with suppress(RefusedArchiveError):
+        found = look_through(io.BytesIO(data), bounds, MAX_PIXELS)
+        archive = Archive(io.BytesIO(data), bounds)
+        assert found["pictures"] <= len(archive.members) <= bounds.pictures
+        assert sum(member.size_bytes for member in archive.members) <= bounds.total_bytes
+        for member in archive.members:
+            assert not member.name.startswith("/")
+            assert ".." not in member.name.split("/")
 
 
 def url(data: bytes) -> None:
@@ -122,6 +141,18 @@ def url(data: bytes) -> None:
         assert text.lower().startswith("https://")
 
 
+def provenance(data: bytes) -> None:
+    """A file that somebody asks about: it tells where it comes from or it does not, and takes another stamp or none."""
+    told = read_provenance(data)
+    assert told is None or told.generator.startswith("Safelight")
+    with suppress(BrokenPacketError):
+        read_packet(data)
+    for media_type in ("image/png", "image/jpeg", "image/webp", "image/gif", "video/mp4"):
+        with suppress(ValueError):
+            assert find_xmp(put_xmp(data, media_type, b"packet")) == b"packet"
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "upload": upload, "body": body, "key": key, "frame": frame, "cursor": cursor, "form": form, "url": url,
+    "zip": zip_of_pictures, "provenance": provenance,
 }  # fmt: skip
