@@ -53,14 +53,74 @@ def conditional_gan(folder: Path) -> None:
     gan(folder, channels=3)
 
 
+PIXEL_UNET = {
+    "sample_size": 16,
+    "block_out_channels": (8, 16),
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "down_block_types": ("DownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "UpBlock2D"),
+}
+
+
+def ddpm(folder: Path, *, implicit: bool = False, learned: bool = False) -> None:
+    """16 pixels; saved with DDIM when `implicit`, and with a variance beside the noise when `learned`."""
+    from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+
+    unet = UNet2DModel(in_channels=3, out_channels=6 if learned else 3, **PIXEL_UNET)
+    if implicit:
+        DDIMPipeline(unet, DDIMScheduler()).save_pretrained(folder)
+    else:
+        variance = {"variance_type": "learned_range"} if learned else {}
+        DDPMPipeline(unet, DDPMScheduler(**variance)).save_pretrained(folder)
+
+
+def class_diffusion(folder: Path) -> None:
+    """16 pixels, three classes and none."""
+    from diffusers import UNet2DModel
+
+    from worker.nets.class_diffusion import ClassDiffusion
+    from worker.training.schedule import scheduler
+
+    unet = UNet2DModel(in_channels=3, out_channels=3, num_class_embeds=4, **PIXEL_UNET)
+    ClassDiffusion(unet, scheduler(clip_sample=True), NAMES).save_pretrained(folder)
+
+
+def dit(folder: Path, *, classes: int = 1000, learned: bool = False) -> None:
+    """Eight latents a side of two pixels each; as many classes as diffusers' own pipeline is made for."""
+    from diffusers import DDIMScheduler, DiTPipeline, DiTTransformer2DModel
+
+    from tests.pipelines.tiny import autoencoder
+    from worker.training.dit_folder import write
+
+    transformer = DiTTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=8 if learned else 4,
+        num_layers=1,
+        sample_size=8,
+        patch_size=2,
+        num_embeds_ada_norm=classes,
+    )
+    torch.nn.init.normal_(transformer.proj_out_2.weight, std=0.3)
+    write(folder, DiTPipeline(transformer, autoencoder(), DDIMScheduler(clip_sample=False)), NAMES)
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     "conditional_gan": conditional_gan,
+    "class_diffusion": class_diffusion,
     "dcgan": dcgan,
+    "ddpm": ddpm,
+    "dit": dit,
     "stylegan2": stylegan2,
     "vae": vae,
 }
 PROFILES: dict[str, dict[str, Any]] = {
     "conditional_gan": {"class_names": NAMES},
+    "class_diffusion": {"class_names": NAMES, "default_steps": 4, "default_guidance": 2.0},
+    "ddpm": {"default_steps": 4},
+    "dit": {"class_names": NAMES, "default_steps": 4, "default_guidance": 2.0},
     "stylegan2": {"style_layers": 6},
 }
 

@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     from worker.pipelines.base import Pipeline
 
 FAMILIES: dict[str, str] = {
+    "class_diffusion": "worker.pipelines.class_diffusion:ClassConditionalDiffusion",
     "conditional_gan": "worker.pipelines.conditional_gan:ConditionalGan",
     "dcgan": "worker.pipelines.dcgan:Dcgan",
+    "ddpm": "worker.pipelines.ddpm:Ddpm",
     "diffusers": "worker.pipelines.diffusers.family:Diffusers",
+    "dit": "worker.pipelines.dit:Dit",
     "stylegan2": "worker.pipelines.stylegan2:StyleGan2",
     "vae": "worker.pipelines.vae:Vae",
 }

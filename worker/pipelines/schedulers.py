@@ -8,15 +8,27 @@ flows; consistency, EDM and other processes only the sampler that they were save
 
 import inspect
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from models.params import SchedulerName, TextToImageParams
+from models.params import SchedulerName
 from worker.pipelines.multistep import fresh_lms
 
 _Name = SchedulerName
 _ANY = 2**31
 _DIVIDES_BY_STEP = frozenset({"DPMSolverMultistepScheduler", "UniPCMultistepScheduler"})
 """Solvers that divide by the distance of neighbouring timesteps, which rounding makes zero as steps near timesteps."""
+
+
+class Sampled(Protocol):
+    """Params that say how to sample."""
+
+    @property
+    def scheduler(self) -> SchedulerName:
+        """The sampler."""
+
+    @property
+    def num_inference_steps(self) -> int | None:
+        """Its steps; resolved params have them."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ class SamplerBook:
         """What this checkpoint takes, `default` first."""
         return (_Name.DEFAULT, *self._known)
 
-    def problem(self, params: TextToImageParams) -> str:
+    def problem(self, params: Sampled) -> str:
         """Why the checkpoint cannot be sampled so, naming what it takes; empty when it can."""
         if params.scheduler not in self.names:
             allowed = ", ".join(name.value for name in self.names)
