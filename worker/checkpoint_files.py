@@ -72,7 +72,11 @@ class CheckpointStore:
             shutil.rmtree(folder, ignore_errors=True)
             self._fetch(row, folder)
             self._verify_all(row, folder)
-        config = {"compile": self._settings.compile}
+        config = {
+            "compile": self._settings.compile,
+            "files": sorted(row.files),
+            "cache": str(self._settings.checkpoint_cache),
+        }
         return CheckpointFiles(name=row.name, folder=folder, family=row.family, profile=row.profile, config=config)
 
     def _folder_of(self, row: Checkpoint) -> Path:

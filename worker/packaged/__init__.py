@@ -1,4 +1,4 @@
-"""Networks whose pretrained weights ship inside Python packages: one small adapter each, pixels in, pixels or words out.
+"""Networks whose pretrained weights ship inside Python packages: an adapter each, pixels in, pixels or words out.
 
 What lives here takes and gives numpy arrays, (H, W, 3) uint8 RGB unless it says otherwise, and knows nothing of jobs,
 Postgres or S3. Each class is loaded once and used by one thread. `files` pins every file by its hash; a package that

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from models.checkpoints.weights import BadWeightsError, check_weights
 from models.errors import CheckpointUnavailableError
 from worker.packaged.files import SMOLLM2, locate
 from worker.packaged.sampling import discourage, nucleus_sample
@@ -84,6 +85,12 @@ class SmolLM2:
         torch.set_num_threads(threads)
         transformers = _transformers()
         folder = _unpacked(cache)
+        try:
+            check_weights(folder / WEIGHTS)
+        except (BadWeightsError, OSError):
+            # A copy of ours, which a full disk or a person may have damaged.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder = _unpacked(cache)
         self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         self._model: Any = model.eval()
