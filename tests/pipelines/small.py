@@ -141,7 +141,7 @@ def open_family(family: str, folder: Path, device: Device, **profile: Any) -> Pi
     return load_family(family).setup(files, device)
 
 
-def job(task: str, family: str = "", pictures: dict[str, Any] | None = None, **params: Any) -> Item:
+def job(task: str, family: str = "", pictures: Any = None, **params: Any) -> Item:
     """A job of any task, resolved against the family's profile; `pictures` by pointer are its inputs."""
     pictures = pictures or {}
     refs = {name: {"upload": ANYWHERE} for name in pictures if "/" not in name}

@@ -154,6 +154,10 @@ def test_the_same_batch_gives_the_same_bytes(opened: Open, family: str) -> None:
 @pytest.mark.parametrize("name", list(SchedulerName))
 def test_every_sampler_reports_the_steps_of_the_request(opened: Open, family: str, name: SchedulerName) -> None:
     context = Recorder()
+    if (family, name) == ("class_diffusion", SchedulerName.DPMPP_2M_KARRAS):  # it was trained on the cosine schedule
+        with pytest.raises(InvalidInputError, match="dpmpp_2m_karras does not fit"):
+            run(opened(family), drawing(family, scheduler=name))
+        return
     (picture,) = run(opened(family), drawing(family, scheduler=name, num_inference_steps=5), context=context)
     assert context.steps == [(done, 5) for done in range(1, 6)]
     assert picture.pixels.std() > 1

@@ -186,8 +186,6 @@ def denoise(
     `told` hears of each whole step of the request; samplers of second order ask the net more often than that.
     """
     sampler.set_timesteps(steps, device=begin.device)
-    if hasattr(sampler, "set_begin_index"):
-        sampler.set_begin_index(0)  # else looked up by timestep, and a steep schedule has one timestep twice
     extra = {"generator": streams} if "generator" in inspect.signature(sampler.step).parameters else {}
     latents: Tensor = begin * sampler.init_noise_sigma
     reported = 0

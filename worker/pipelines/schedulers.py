@@ -15,6 +15,8 @@ from worker.pipelines.multistep import fresh_lms
 
 _Name = SchedulerName
 _ANY = 2**31
+_STEEP = "squaredcos_cap_v2"
+"""The cosine schedule of Nichol & Dhariwal 2021, which ends at practically no signal."""
 _DIVIDES_BY_STEP = frozenset({"DPMSolverMultistepScheduler", "UniPCMultistepScheduler"})
 """Solvers that divide by the distance of neighbouring timesteps, which rounding makes zero as steps near timesteps."""
 
@@ -145,10 +147,11 @@ def _keeps(sampler: Sampler, config: dict[str, Any]) -> bool:
     """Whether the sampler can follow the process as trained; one that cannot would quietly make worse pictures."""
     if config.get("prediction_type") == "sample" and sampler.class_name == "PNDMScheduler":
         return False
-    if not config.get("rescale_betas_zero_snr"):
+    rescaled = bool(config.get("rescale_betas_zero_snr"))
+    if sampler.settings.get("use_karras_sigmas") and (rescaled or config["beta_schedule"] == _STEEP):
+        return False  # its ramp starts at the largest sigma, which is infinite at zero SNR, and 20,000 just above it
+    if not rescaled:
         return True
-    if sampler.settings.get("use_karras_sigmas"):
-        return False  # its ramp starts at the largest sigma, which is infinite at zero SNR
     return "rescale_betas_zero_snr" in inspect.signature(_class_of(sampler)).parameters
 
 
