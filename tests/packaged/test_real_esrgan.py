@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.errors import InvalidInputError
+from models.errors import CheckpointUnavailableError, InvalidInputError
 from tests.packaged.conftest import Pixels, draw_scene
-from worker.packaged.real_esrgan import SCALE, NcnnEnlarger, Net, TorchEnlarger, enlarge
+from worker.packaged.real_esrgan import FILES, SCALE, NcnnEnlarger, Net, TorchEnlarger, enlarge, net_of
 from worker.packaged.tiles import enlarge_tiled, spans
 from worker.quality.psnr import psnr
 
@@ -102,6 +102,15 @@ def test_tiles_are_told_of_and_may_be_stopped(fast: NcnnEnlarger, scene: Pixels)
     with pytest.raises(InterruptedError):
         enlarge(fast, scene, tile=64, on_tile=stop_at_third)
     assert seen == [(1, 4), (2, 4), (3, 4)]
+
+
+def test_a_manifest_names_its_net() -> None:
+    for net, files in FILES.items():
+        assert net_of(file.path for file in files) is net
+    several = [file.path for files in FILES.values() for file in files]
+    for paths in ([], ["model.safetensors"], several, several[:1]):
+        with pytest.raises(CheckpointUnavailableError, match="one Real-ESRGAN net"):
+            net_of(paths)
 
 
 @pytest.mark.parametrize(("length", "tile", "margin"), [(100, 32, 8), (7, 3, 10), (64, 64, 4), (65, 64, 32), (1, 5, 2)])

@@ -4,7 +4,7 @@ Both read the very same weights. Every net enlarges four times; two and three ti
 how the authors' own program does it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -46,6 +46,19 @@ FILES: Final[dict[Net, tuple[PackagedFile, PackagedFile]]] = {
     Net.FAST: ESRGAN_FAST,
 }
 """Each net's `.param` and `.bin`."""
+
+
+def net_of(paths: Iterable[str]) -> Net:
+    """The net whose files a checkpoint's manifest lists.
+
+    Raises:
+        CheckpointUnavailableError: it lists another's, or those of several.
+    """
+    listed = set(paths)
+    found = [net for net, files in FILES.items() if listed == {file.path for file in files}]
+    if len(found) != 1:
+        raise CheckpointUnavailableError("The checkpoint's files are not those of one Real-ESRGAN net.")
+    return found[0]
 
 
 class Enlarger(Protocol):
