@@ -87,7 +87,7 @@ class Archive:
         self.bad_rows = 0
         """Lines of metadata that say nothing that is understood, or name no picture."""
         rows = self._rows(tables)
-        labels = layout.labels_of(self._infos)
+        labels = layout.labels_of(self._infos, frozenset(row.split for row in rows.values() if row.split))
         self.members = tuple(
             _member(name, labels[name], rows.get(name, Row()), self._infos[name].file_size)
             for name in sorted(self._infos)

@@ -47,11 +47,12 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def labels_of(names: Iterable[str]) -> dict[str, Label]:
-    """The label of each picture by its path among all the others."""
+def labels_of(names: Iterable[str], splits: frozenset[str] = frozenset()) -> dict[str, Label]:
+    """The label of each picture by its path among all the others. `splits` are more names of splits than the usual."""
+    known = SPLIT_NAMES | splits
     folders = {name: tuple(name.split("/")[:-1]) for name in names}
-    outer = _outer_folders(set(folders.values()))
-    return {name: _label(parts[outer:]) for name, parts in folders.items()}
+    outer = _outer_folders(set(folders.values()), known)
+    return {name: _label(parts[outer:], known) for name, parts in folders.items()}
 
 
 def read_rows(body: bytes, folder: str) -> tuple[dict[str, Row], int]:
@@ -70,21 +71,21 @@ def read_rows(body: bytes, folder: str) -> tuple[dict[str, Row], int]:
     return rows, bad
 
 
-def _outer_folders(folders: set[tuple[str, ...]]) -> int:
+def _outer_folders(folders: set[tuple[str, ...]], splits: frozenset[str]) -> int:
     """How many folders all pictures share that say nothing: not a split, and something lies below each."""
     shortest = min((len(parts) for parts in folders), default=0)
     depth = 0
     while (
         depth + 1 < shortest
         and len({parts[depth] for parts in folders}) == 1
-        and next(iter(folders))[depth].lower() not in SPLIT_NAMES
+        and next(iter(folders))[depth].lower() not in splits
     ):
         depth += 1
     return depth
 
 
-def _label(parts: tuple[str, ...]) -> Label:
-    split = parts[0].lower() if parts and parts[0].lower() in SPLIT_NAMES else None
+def _label(parts: tuple[str, ...], splits: frozenset[str]) -> Label:
+    split = parts[0].lower() if parts and parts[0].lower() in splits else None
     rest = parts[1:] if split else parts
     return Label(split, rest[0].strip()[:MAX_CLASS_CHARACTERS] or None if rest else None)
 

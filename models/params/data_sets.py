@@ -16,16 +16,18 @@ FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 MAX_TRAINING_MINUTES = 7 * 24 * 60
 SPLIT_SLACK = 1e-6
 TRAINING_SLACK_SECONDS = 1800.0
+PREPROCESS_SECONDS = 6 * 3600.0
+"""A hundred thousand large pictures are decoded twice, on one thread."""
 
 
 class Crop(StrEnum):
-    """What is cut off before resizing."""
+    """What is left of a picture before resizing: the largest part of the wanted shape, a square if no size is given."""
 
     NONE = "none"
     SQUARE = "square"
-    """The largest square in the middle."""
+    """From the middle."""
     SMART = "smart"
-    """The largest square where most happens."""
+    """From where most happens."""
 
 
 class Resize(StrEnum):
@@ -67,17 +69,19 @@ class PreprocessParams(SeededParams):
     normalize: bool = Field(False, description="Stretch each picture's contrast over the whole range.")
     flips: bool = Field(False, description="Add the mirror image of each picture of the first split.")
     colour: Colour | None = None
-    splits: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,31}$")], float] = Field(
-        default_factory=lambda: {"train": 1.0},
+    splits: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,31}$")], float] | None = Field(
+        None,
         min_length=1,
         max_length=8,
-        description="Shares by name, which add up to 1; near-duplicates stay in one split.",
+        description="Shares by name, which add up to 1: divided anew by the seed, each class alike, near-duplicates "
+        "together. If absent, pictures stay in the splits that they have, and are `train` where they have none.",
     )
     picture_format: Literal["png", "jpeg", "webp"] = "png"
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        if any(share <= 0 for share in self.splits.values()) or abs(sum(self.splits.values()) - 1) > SPLIT_SLACK:
+        shares = (self.splits or {"train": 1.0}).values()
+        if any(share <= 0 for share in shares) or abs(sum(shares) - 1) > SPLIT_SLACK:
             raise fault("splits", "the shares of splits must be above 0 and add up to 1")
         if self.height is not None and self.width is None:
             raise fault("height", "height goes with width")
@@ -92,8 +96,12 @@ class PreprocessParams(SeededParams):
         return
 
     def shape(self) -> tuple[object, ...]:
-        """Runs by itself: nothing is gained by company."""
-        return (self.data_set.model_dump_json(),)
+        """Runs by itself: one whole data set in memory is enough. Seeds are drawn, so hardly two are alike."""
+        return (self.seed,)
+
+    def allowed_seconds(self) -> float:
+        """Its size is not known before it is read."""
+        return PREPROCESS_SECONDS
 
     def steps(self) -> int:
         """Its size is not known before it is read."""

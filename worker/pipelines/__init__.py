@@ -15,6 +15,7 @@ FAMILIES: dict[str, str] = {
     "ddpm": "worker.pipelines.ddpm:Ddpm",
     "diffusers": "worker.pipelines.diffusers.family:Diffusers",
     "dit": "worker.pipelines.dit:Dit",
+    "preprocess": "worker.pipelines.preprocess:Preprocess",
     "stylegan2": "worker.pipelines.stylegan2:StyleGan2",
     "vae": "worker.pipelines.vae:Vae",
 }
