@@ -16,6 +16,7 @@ from gunicorn import util
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
+from api.refusals import is_refused, refusal
 from models.errors import RequestTimeoutError
 
 HEAD_SECONDS = 10.0
@@ -91,6 +92,15 @@ class PacedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
         conn.parser.unreader.unread(head)
         goes_on = super().handle(conn)
         return goes_on or _hang_up(conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:  # noqa: ARG002
+        """Answer what is no request, or what broke outside the application; nothing that was sent is repeated."""
+        if is_refused(exc):
+            self.log.warning("what came is no request: %s", type(exc).__name__)
+        else:
+            self.log.error("a request broke outside the application", exc_info=exc)
+        with suppress(OSError):
+            util.write_nonblock(client, refusal(exc))
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         """Whether the connection can be used again: a body that nobody read is drained for a moment only."""
