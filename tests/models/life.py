@@ -25,6 +25,8 @@ class Known:
     alone: bool
     """Asked to be: `reproducible`."""
     images: int
+    needs: UUID | None = None
+    """The job whose output it takes."""
     state: JobState = JobState.QUEUED
     owner: str | None = None
     outcomes: list[AttemptOutcome] = field(default_factory=list)
@@ -86,6 +88,21 @@ class Known:
         self.isolate = True
         over = JobState.FAILED if self.crashes >= MAX_CRASHES else JobState.QUEUED
         self.ended(JobState.CANCELED if self.cancel else over, AttemptOutcome.LOST)
+
+
+def follow(known: dict[UUID, Known]) -> None:
+    """Waiting jobs go the way of what they need, and those that wait for them theirs."""
+    moved = True
+    while moved:
+        moved = False
+        for job in known.values():
+            needed = known.get(job.needs) if job.needs else None
+            if job.state is JobState.WAITING and needed is not None and needed.final:
+                job.state = AFTER.get(needed.state, JobState.FAILED)
+                moved = True
+
+
+AFTER = {JobState.SUCCEEDED: JobState.QUEUED, JobState.CANCELED: JobState.CANCELED}
 
 
 def lone(known: dict[UUID, Known], job: Known) -> bool:

@@ -28,7 +28,7 @@ from sqlalchemy import delete, func, select, text, update
 from models.artifacts import Artifact
 from models.checkpoints import Checkpoint
 from models.clients import Client
-from models.errors import QuotaExceededError
+from models.errors import ConflictError, NotFoundError, QuotaExceededError
 from models.events import JobEvent
 from models.jobs import (
     Attempt,
@@ -44,15 +44,17 @@ from models.jobs import (
     expire_overdue,
     extend,
     fail,
+    needs_of,
     publish,
     reap_lost,
     release_canceled,
     release_drained,
     submit,
+    submit_chain,
 )
 from models.settings import Settings
 from models.states import AttemptOutcome, JobState
-from tests.models.life import ERRORS, MAX_CRASHES, MAX_ERRORS, Known, lone
+from tests.models.life import ERRORS, MAX_CRASHES, MAX_ERRORS, Known, follow, lone
 from tests.seeding import Seeder
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
@@ -112,6 +114,25 @@ class Life(RuleBasedStateMachine):
         )
         return self._submit(wanted, client, alone=False, images=1)
 
+    @rule(target=jobs, source=jobs, client=st.integers(0, 1))
+    def take_its_output(self, source: UUID, client: int) -> Any:
+        params = {"prompt_from": {"job": str(source)}, "num_inference_steps": 10}
+        wanted = self.seed.submission(self.clients[client], self.card, params=params)
+        needed = self.known.get(source)
+        if needed is None:
+            with pytest.raises(NotFoundError):
+                submit_chain(self.seed.sessions, [wanted])
+            return multiple()
+        if needed.final and needed.state is not JobState.SUCCEEDED:
+            with pytest.raises(ConflictError):
+                submit_chain(self.seed.sessions, [wanted])
+            return multiple()
+        made = self._submit(wanted, client, alone=False, images=1)
+        if made in self.known:
+            self.known[made].needs = source
+            self.known[made].state = JobState.QUEUED if needed.final else JobState.WAITING
+        return made
+
     @rule(job=jobs)
     def cancel(self, job: UUID) -> None:
         with self.seed.sessions.begin() as session:
@@ -121,14 +142,18 @@ class Life(RuleBasedStateMachine):
         if known is None or not known.live:
             return
         known.cancel = True
-        if known.state is JobState.QUEUED:
+        if known.state in {JobState.QUEUED, JobState.WAITING}:
             known.state = JobState.CANCELED
 
     @rule(job=jobs)
     def delete(self, job: UUID) -> None:
+        known = self.known.get(job)
+        if known and known.final and any(other.live and other.needs == job for other in self.known.values()):
+            with self.seed.sessions.begin() as session, pytest.raises(ConflictError):
+                delete_final(session, job)
+            return
         with self.seed.sessions.begin() as session:
             keys = delete_final(session, job)
-        known = self.known.get(job)
         if known is None or not known.final:
             assert keys is None
             return
@@ -225,7 +250,7 @@ class Life(RuleBasedStateMachine):
             return
         if column == "lease_expires_at" and known.state is JobState.RUNNING:
             known.lease_over = True
-        elif column == "deadline_at" and known.state is JobState.QUEUED:
+        elif column == "deadline_at" and known.state in {JobState.QUEUED, JobState.WAITING}:
             known.deadline_over = True
         elif column == "results_expire_at" and known.state is JobState.SUCCEEDED:
             known.results_over = True
@@ -253,7 +278,8 @@ class Life(RuleBasedStateMachine):
     def expire(self) -> None:
         with self.seed.sessions.begin() as session:
             count = expire_overdue(session)
-        overdue = [job for job in self.known.values() if job.state is JobState.QUEUED and job.deadline_over]
+        idle = {JobState.QUEUED, JobState.WAITING}
+        overdue = [job for job in self.known.values() if job.state in idle and job.deadline_over]
         assert count == len(overdue)
         for job in overdue:
             job.state = JobState.EXPIRED
@@ -272,6 +298,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_rows_are_as_known(self) -> None:
+        follow(self.known)
         with self.seed.sessions() as session:
             rows = {row.id: row for row in session.scalars(select(Job))}
             attempts: dict[UUID, list[Attempt]] = {job_id: [] for job_id in rows}
@@ -288,6 +315,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def every_job_ended_once_if_at_all(self) -> None:
+        follow(self.known)
         ended = select(JobEvent.job_id, func.count()).where(JobEvent.kind.in_(FINAL_EVENTS)).group_by(JobEvent.job_id)
         pictures = select(Artifact.job_id, func.count()).group_by(Artifact.job_id)
         with self.seed.sessions() as session:
@@ -302,6 +330,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def quotas_and_tags_are_right(self) -> None:
+        follow(self.known)
         with self.seed.sessions() as session:
             clients = {row.id: row for row in session.scalars(select(Client))}
         for number, client_id in enumerate(self.clients):
@@ -316,9 +345,10 @@ class Life(RuleBasedStateMachine):
         live = sum(known.live for known in self.known.values() if known.client == client)
         if live == MAX_LIVE:
             with pytest.raises(QuotaExceededError):
-                submit(self.seed.sessions, wanted)
+                submit_chain(self.seed.sessions, [wanted])
             return multiple()
-        made = submit(self.seed.sessions, wanted)
+        chained = bool(needs_of(wanted.params))
+        made = submit_chain(self.seed.sessions, [wanted])[0] if chained else submit(self.seed.sessions, wanted)
         # A client's jobs stand one behind the other.
         earlier = self.started.setdefault(self.clients[client], [])
         assert not earlier or made.start_tag > earlier[-1]
