@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict
 
 from bench.claim import claim_cost
+from bench.drain import drain
 from bench.outbox import outbox_cost
 from bench.pipeline import latency, throughput
 from bench.recovery import recovery
@@ -16,7 +17,7 @@ from bench.submit import submit_rate
 
 WITH_WORKERS = {"throughput": throughput, "latency": latency}
 WITHOUT_WORKERS = {"submit": submit_rate, "claim": claim_cost, "outbox": outbox_cost}
-ON_THEIR_OWN = {"startup": startup, "recovery": recovery, "redis_down": redis_down}
+ON_THEIR_OWN = {"startup": startup, "recovery": recovery, "drain": drain, "redis_down": redis_down}
 """They start and end what they measure."""
 
 

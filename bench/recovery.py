@@ -5,21 +5,16 @@ The promise is lease + sweep + 2 s: the lease has to run out, the sweeper has to
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVar
 from uuid import UUID
 
-import psutil
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from bench.report import Figure, spread
 from bench.stack import CHECKPOINT, Stack, stack
-from models.jobs import Attempt, Job
+from bench.watching import until, worker_of, workers_alive
+from models.jobs import Attempt
 from models.session import Sessions, make_engine, make_sessions
-from models.states import Pool
-from models.workers import alive
 
 LEASE_SECONDS = 5.0
 SWEEP_SECONDS = 1.0
@@ -28,8 +23,6 @@ ROUNDS = 8
 WORKERS = 2
 LONG_STEPS = 200
 """So that the kill comes in mid-job, and the second attempt has not ended when it is looked at."""
-LIMIT_SECONDS = 60.0
-T = TypeVar("T")
 
 
 def recovery() -> list[Figure]:
@@ -55,37 +48,19 @@ def recovery() -> list[Figure]:
 
 
 def _round(running: Stack, sessions: Sessions) -> float:
-    _until(lambda: _workers_alive(sessions) >= WORKERS)
+    until(lambda: workers_alive(sessions, LEASE_SECONDS) >= WORKERS)
     params = {"num_inference_steps": LONG_STEPS}
     with running.client() as client:
         job = client.submit("text_to_image", prompt="a cat", checkpoint=CHECKPOINT, params=params)
-        _until(lambda: (client.get(job).raw["progress"] or {"step": 0})["step"] > 1)
-        with sessions() as session:
-            owner = session.scalars(select(Job.lease_owner).where(Job.id == UUID(job.id))).one()
-            assert owner is not None, "it ended before it could be killed"
-            killed_at = session.scalars(select(func.clock_timestamp())).one()
-        # The child's pid is in its name; its parent leads the group, courier included.
-        os.killpg(psutil.Process(int(owner.split("-")[-2])).ppid(), signal.SIGKILL)
-        started_at = _until(lambda: _second_start(sessions, UUID(job.id)))
+        until(lambda: (client.get(job).raw["progress"] or {"step": 0})["step"] > 1)
+        worker, killed_at = worker_of(sessions, UUID(job.id))
+        os.killpg(worker, signal.SIGKILL)
+        started_at = until(lambda: _second_start(sessions, UUID(job.id)))
         client.cancel(job)
         client.wait(job)
     return float((started_at - killed_at).total_seconds())
 
 
-def _workers_alive(sessions: Sessions) -> int:
-    with sessions() as session:
-        return len(alive(session, LEASE_SECONDS / 2, Pool.GPU))
-
-
 def _second_start(sessions: Sessions, job_id: UUID) -> datetime | None:
     with sessions() as session:
         return session.scalar(select(Attempt.started_at).where(Attempt.job_id == job_id, Attempt.number == 2))
-
-
-def _until(condition: Callable[[], T | None]) -> T:
-    """Poll until it gives something true, and give that back."""
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"it did not come true within {LIMIT_SECONDS} s"
-        time.sleep(0.02)
-    return found

@@ -110,7 +110,10 @@ def test_a_clock_that_jumps_costs_a_worker_nothing(
     trace: Trace,
     tmp_path: Path,
 ) -> None:
-    """Given a run, when the time of day jumps forth and back, then the worker holds what it held."""
+    """Given a run, when the time of day jumps forth and back, then the worker holds what it held.
+
+    More than once: a heartbeat right after the jump would save a worker that believes the time of day.
+    """
     setting = tmp_path / "faketime"
     setting.write_text("+0")
     jumping = {**clock(""), "FAKETIME_TIMESTAMP_FILE": str(setting), "FAKETIME_NO_CACHE": "1"}
@@ -119,8 +122,8 @@ def test_a_clock_that_jumps_costs_a_worker_nothing(
     crew.sweeper(**SHORT)
     job = seed.job(seed.client(), slow_checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 80})
     crew.ticket()
-    for number, offset in enumerate(("+2h", "-2h"), start=1):
-        until(lambda number=number: len(trace.steps(job)) >= 20 * number, what="some steps")
+    for number, offset in enumerate(("+2h", "-2h") * 4, start=1):
+        until(lambda number=number: len(trace.steps(job)) >= 9 * number, what="some steps")
         setting.write_text(offset)
     assert crew.finish(job, seconds=60) == [JobState.SUCCEEDED]
     assert_ended_once(sessions, storage, job, SUCCEEDED)
