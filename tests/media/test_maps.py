@@ -48,12 +48,14 @@ def test_colours_of_one_brightness_are_told_apart() -> None:
     assert lines(canny(picture)).any(axis=1).all()
 
 
-def test_a_weak_edge_counts_only_where_it_hangs_on_a_strong_one() -> None:
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_a_weak_edge_counts_only_where_it_hangs_on_a_strong_one(upside_down: bool) -> None:
     """Given an edge that fades to a faint one, and one that is faint from end to end, then only the first is kept."""
     picture = np.full((90, 40, 3), 100, np.uint8)
     picture[:50, 20:] = np.linspace(220, 120, 50).astype(np.uint8)[:, None, None]
     picture[60:80, 20:] += 20
-    found = lines(canny(picture, low_threshold=0.05, high_threshold=0.6))
+    given = picture[::-1] if upside_down else picture
+    found = lines(canny(given, low_threshold=0.05, high_threshold=0.6))[:: -1 if upside_down else 1]
     assert found[2:48, 18:22].any(axis=1).all()
     assert not found[55:].any()
     assert lines(canny(picture, low_threshold=0.05, high_threshold=0.05))[62:78, 18:22].any(axis=1).all()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from worker.quality import duplicates
 from worker.quality.duplicates import near_duplicates
 from worker.quality.perceptual_hash import are_near_duplicates, hamming_distance, perceptual_hash
 from worker.quality.pixels_hash import pixels_hash
@@ -84,6 +85,23 @@ def test_the_groups_are_those_of_comparing_each_with_each(centres: list[int], wi
         hashes.append(word)
     rng.shuffle(hashes)
     assert near_duplicates(hashes, within) == by_hand(hashes, within)
+
+
+@pytest.mark.parametrize("within", [1, 2, 7, 8, 20, 63])
+def test_bits_that_differ_all_over_are_found(within: int) -> None:
+    """Given two hashes as far apart as allowed, with the differing bits spread as evenly as they can be."""
+    word = sum(1 << (bit * 64 // within) for bit in range(within))
+    assert near_duplicates([0, word, (1 << 64) - 1], within)[0][:2] == (0, 1)
+
+
+def test_a_crowded_bucket_is_compared_across_its_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given hashes that all share one band, cut after every third, and pairs folded at once, then none is lost."""
+    monkeypatch.setattr(duplicates, "_BLOCK_ROWS", 3)
+    monkeypatch.setattr(duplicates, "_PAIRS_HELD", 1)
+    rng = random.Random(11)
+    half = [rng.getrandbits(31) << 32 for _ in range(150)]
+    hashes = half + [word | 1 << 63 for word in half]
+    assert near_duplicates(hashes, 1) == [(number, number + 150) for number in range(150)]
 
 
 def test_a_chain_is_one_group_and_a_crowded_bucket_is_cut_up() -> None:

@@ -95,7 +95,10 @@ def test_a_transparent_webp_stays_transparent() -> None:
     clear.putalpha(99)
     stream = io.BytesIO()
     clear.save(stream, "WEBP", lossless=True)
-    with Image.open(io.BytesIO(stamp(stream.getvalue(), "image/webp", MADE))) as image:
+    stamped = stamp(stream.getvalue(), "image/webp", MADE)
+    assert stamped[12:16] == b"VP8X"
+    assert stamped[20] & 0x10  # the flag by which viewers that do not look inside know
+    with Image.open(io.BytesIO(stamped)) as image:
         assert image.mode == "RGBA"
         assert image.tobytes() == clear.tobytes()
 
