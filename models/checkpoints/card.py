@@ -9,6 +9,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.checkpoints.diffusers_classes import (
+    GUIDANCE_OF_CLASS,
+    UPSCALER_INPUT_PIXELS,
+    tasks_of_class,
+    upscales_by,
+)
 from models.checkpoints.manifest import scan_folder
 from models.checkpoints.plain import of_class, of_config, pixels_per_latent, read_json
 from models.checkpoints.registry import ADAPTER_FAMILY, Registration
@@ -24,8 +30,7 @@ TRANSFORMERS_CONFIG = "config.json"
 _SAMPLE_SIZES = ("unet", "transformer")
 _UNSAID_LATENT_SIZES = {"unet": 64, "transformer": 128}
 """Flux' transformer, for one, does not say what it was trained at: 1024 pixels."""
-_TRANSFORMER_GUIDANCE = {"FluxPipeline": 3.5, "StableDiffusion3Pipeline": 7.0}
-"""What their papers and model cards sample with."""
+_TRANSFORMER_GUIDANCE = 5.0
 _DEFAULT_PATCH_PIXELS = 8
 """Pixels per latent of an autoencoder that does not say."""
 MAX_CLASS_NAME = 100
@@ -122,13 +127,17 @@ def _from_diffusers(folder: Path, name: str | None) -> dict[str, Any]:
     profile: dict[str, Any] = {"default_width": side, "default_height": side, "max_size": max(2048, side)}
     if (folder / "transformer").is_dir():
         # Diffusion transformers see patches of 2 × 2 latents, so sides come in twice the latent's pixels.
-        profile["size_multiple"] = 16
-        profile["default_guidance"] = _TRANSFORMER_GUIDANCE.get(class_name, 5.0)
+        profile |= {"size_multiple": 16, "default_guidance": _TRANSFORMER_GUIDANCE}
+    if class_name in GUIDANCE_OF_CLASS:
+        profile["default_guidance"] = GUIDANCE_OF_CLASS[class_name]
+    if scale := upscales_by(class_name, pixels_per_latent(folder, _DEFAULT_PATCH_PIXELS)):
+        profile |= {"scales": [scale], "max_input_pixels": UPSCALER_INPUT_PIXELS}
+    tasks = tasks_of_class(class_name)
     return {
         "name": name or folder.resolve().name,
         "family": "diffusers",
-        "tasks": ["text_to_image"],
-        "profile": profile,
+        "tasks": tasks,
+        "profile": profile | {"needs_prompt": "text_to_image" in tasks},
         "description": class_name,
     }
 

@@ -1,5 +1,6 @@
 """Tasks that start from a picture and denoise: image to image, edit, inpaint, outpaint, control."""
 
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal, Self
@@ -11,6 +12,7 @@ from models.params.base import problem
 from models.params.diffusion import DiffusionParams, Fit
 from models.params.faults import fault
 from models.params.inputs import PictureRef
+from models.params.profile import CheckpointProfile
 
 Share = Annotated[float, Field(ge=0, le=1)]
 MAX_SHAPES = 64
@@ -30,16 +32,32 @@ class PictureToPictureParams(DiffusionParams):
         return (*super().shape(), self.fit.value)
 
 
-class ImageToImageParams(PictureToPictureParams):
-    """How far to stray from the picture (SDEdit, Meng et al. 2021)."""
-
-    summary: ClassVar[str] = "A picture made again, led by a prompt."
+class PartlyDenoisedParams(PictureToPictureParams):
+    """The picture is noised as far as the strength says, and only the rest of the way is denoised."""
 
     strength: float = Field(0.6, gt=0, le=1, description="How much is made anew: 1 keeps nothing of the picture.")
+
+    def problems(self, profile: CheckpointProfile) -> list[FieldError]:
+        """There must be a step to make."""
+        steps = self.num_inference_steps or profile.default_steps
+        if int(steps * self.strength) >= 1:
+            return super().problems(profile)
+        text = f"Of {steps} steps this is less than one: the picture would come back as it is."
+        return [*super().problems(profile), problem("strength", "too_weak", text)]
 
     def shape(self) -> tuple[object, ...]:
         """Strength decides the number of steps."""
         return (*super().shape(), self.strength)
+
+    def steps(self) -> int:
+        """Those that are made."""
+        return max(1, math.ceil(super().steps() * self.strength))
+
+
+class ImageToImageParams(PartlyDenoisedParams):
+    """How far to stray from the picture (SDEdit, Meng et al. 2021)."""
+
+    summary: ClassVar[str] = "A picture made again, led by a prompt."
 
 
 class EditParams(PictureToPictureParams):
@@ -52,6 +70,10 @@ class EditParams(PictureToPictureParams):
     def shape(self) -> tuple[object, ...]:
         """One image guidance a call."""
         return (*super().shape(), self.image_guidance_scale)
+
+    def steps(self) -> int:
+        """Guidance by words and by the picture triples the work of each."""
+        return (self.num_inference_steps or 1) * (3 if (self.guidance_scale or 0) > 1 else 1)
 
 
 class Box(BaseModel):
@@ -101,7 +123,7 @@ class Automatic(StrEnum):
     BACKGROUND = "background"
 
 
-class InpaintParams(PictureToPictureParams):
+class InpaintParams(PartlyDenoisedParams):
     """What the mask covers is made anew; the rest stays as it is."""
 
     summary: ClassVar[str] = "A part of a picture made anew."
@@ -120,10 +142,6 @@ class InpaintParams(PictureToPictureParams):
         if sum(mask is not None for mask in (self.mask, self.mask_shapes, self.mask_automatic)) != 1:
             raise fault("mask", "give exactly one of mask, mask_shapes and mask_automatic")
         return self
-
-    def shape(self) -> tuple[object, ...]:
-        """Strength decides the number of steps."""
-        return (*super().shape(), self.strength)
 
     def check_sizes(self, sizes: Mapping[str, tuple[int, int]]) -> list[FieldError]:
         """The mask must be as large as the picture."""

@@ -95,8 +95,32 @@ def test_a_plain_diffusers_folder_needs_no_card(folder: Path) -> None:
     (folder / "vae").mkdir()
     (folder / "vae" / "config.json").write_text('{"block_out_channels": [1, 1, 1, 1]}')
     wanted = read_folder(folder, name="sd21", pool=Pool.GPU)
-    assert (wanted.name, wanted.family, wanted.tasks) == ("sd21", "diffusers", ("text_to_image",))
+    pictures = ("image_to_image", "style_transfer", "inpaint", "outpaint", "reconstruct", "interpolate")
+    assert (wanted.name, wanted.family, wanted.tasks) == ("sd21", "diffusers", ("text_to_image", *pictures))
+    assert wanted.profile.needs_prompt
     assert wanted.profile.default_width == 768
+
+
+@pytest.mark.parametrize(
+    ("class_name", "tasks", "scales"),
+    [
+        ("StableDiffusionInstructPix2PixPipeline", ("edit",), ()),
+        ("StableDiffusionInpaintPipeline", ("inpaint", "outpaint"), ()),
+        ("StableDiffusionXLControlNetPipeline", ("control",), ()),
+        ("StableDiffusionUpscalePipeline", ("upscale",), (4,)),
+        ("StableDiffusionLatentUpscalePipeline", ("upscale",), (2,)),
+        ("PixArtSigmaPipeline", ("text_to_image",), ()),
+    ],
+)
+def test_the_class_of_a_diffusers_folder_says_its_tasks(
+    folder: Path, class_name: str, tasks: tuple[str, ...], scales: tuple[int, ...]
+) -> None:
+    (folder / "safelight.json").unlink()
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": class_name}))
+    (folder / "vae").mkdir()
+    (folder / "vae" / "config.json").write_text('{"block_out_channels": [1, 1, 1]}')
+    wanted = read_folder(folder, name="plain")
+    assert (wanted.tasks, wanted.profile.scales) == (tasks, scales)
 
 
 def test_a_diffusion_transformer_says_its_own_sizes(folder: Path) -> None:

@@ -16,7 +16,7 @@ CLEAN = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(5))
 @pytest.mark.parametrize("name", [name for name in SchedulerName if name not in WITHOUT_ESTIMATE])
 def test_samplers_of_noise_foresee_what_the_net_knows(load: Load, name: SchedulerName) -> None:
     pipeline: Any = load("sd1")
-    sampler = pipeline._samplers.fresh(name)
+    sampler = pipeline._denoiser.samplers.fresh(name)
     for estimate in denoised(sampler, lambda noisy, signal, noise: (noisy - signal * CLEAN) / noise):
         assert torch.allclose(estimate, CLEAN, atol=2e-2)  # the Karras ramp rounds its timesteps
 
@@ -24,7 +24,7 @@ def test_samplers_of_noise_foresee_what_the_net_knows(load: Load, name: Schedule
 def test_v_prediction_is_understood(load: Load) -> None:
     pipeline: Any = load("sd2")
     for name in (SchedulerName.DDIM, SchedulerName.EULER, SchedulerName.DPMPP_2M):
-        sampler = pipeline._samplers.fresh(name)
+        sampler = pipeline._denoiser.samplers.fresh(name)
         for estimate in denoised(sampler, lambda noisy, signal, noise: (signal * noisy - CLEAN) / noise):
             assert torch.allclose(estimate, CLEAN, atol=2e-2)
 
@@ -52,7 +52,7 @@ def denoised(sampler: Any, net: Any) -> list[Any]:
 @pytest.mark.parametrize("family", ["sd3", "flux"])
 def test_flows_foresee_what_the_net_knows(load: Load, family: str) -> None:
     pipeline: Any = load(family)
-    sampler = pipeline._samplers.fresh(SchedulerName.EULER)
+    sampler = pipeline._denoiser.samplers.fresh(SchedulerName.EULER)
     keeper = EstimateKeeper(sampler)
     sampler.set_timesteps(6)
     noise = torch.randn(CLEAN.shape, generator=torch.Generator().manual_seed(1))
@@ -65,7 +65,7 @@ def test_flows_foresee_what_the_net_knows(load: Load, family: str) -> None:
 def test_previews_are_made_from_estimates(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline: Any = load("sd2")
     given: list[bool] = []
-    monkeypatch.setattr(pipeline, "_previewer", lambda *arguments: given.append(arguments[3] is not None))
+    monkeypatch.setattr(pipeline._denoiser, "previewer", lambda *arguments: given.append(arguments[3] is not None))
     run(pipeline, item(), context=Recorder(previews_wanted=True))
     assert given == [True] * 3
     assert "step" not in vars(pipeline._pipe.scheduler)

@@ -47,7 +47,7 @@ def test_zero_terminal_snr_is_kept_or_the_sampler_refused(load: Load, name: Sche
         with pytest.raises(InvalidInputError, match=r"does not fit this checkpoint; it takes: default, ddim, ddpm"):
             run(pipeline, item(scheduler=name))
         return
-    config = pipeline._samplers.fresh(name).config
+    config = pipeline._denoiser.samplers.fresh(name).config
     assert (config.prediction_type, config.rescale_betas_zero_snr) == ("v_prediction", True)
     assert config.timestep_spacing == "trailing"
     assert run(pipeline, item(scheduler=name, num_inference_steps=60, width=16, height=16))
@@ -56,7 +56,7 @@ def test_zero_terminal_snr_is_kept_or_the_sampler_refused(load: Load, name: Sche
 @pytest.mark.parametrize("name", [SchedulerName.DDIM, SchedulerName.DDPM])
 def test_latents_are_not_clipped_to_the_range_of_pixels(load: Load, name: SchedulerName) -> None:
     pipeline: Any = load("sd1")
-    assert pipeline._samplers.fresh(name).config.clip_sample is False
+    assert pipeline._denoiser.samplers.fresh(name).config.clip_sample is False
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,8 @@ def test_flows_take_samplers_of_flows_only(load: Load, family: str, allowed: str
 def test_the_shift_of_a_flow_is_kept(load: Load) -> None:
     pipeline: Any = load("sd3")
     assert [
-        pipeline._samplers.fresh(name).config.shift for name in (NAMES[0], SchedulerName.EULER, SchedulerName.HEUN)
+        pipeline._denoiser.samplers.fresh(name).config.shift
+        for name in (NAMES[0], SchedulerName.EULER, SchedulerName.HEUN)
     ] == [3.0] * 3
 
 

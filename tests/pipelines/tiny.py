@@ -286,8 +286,10 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 
 def make(name: str, folder: Path) -> Path:
     """Save one of them, always with the same weights."""
+    from tests.pipelines.tiny_led import MAKERS as LED_BY_PICTURES
+
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        MAKERS[name](folder)
+        (MAKERS | LED_BY_PICTURES)[name](folder)
     return folder

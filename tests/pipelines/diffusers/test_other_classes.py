@@ -121,8 +121,16 @@ def test_an_image_to_image_folder_is_loaded_as_text_to_image(folders: Folders, t
     assert run(open_checkpoint("sd1", folder, cpu), item())
 
 
-@pytest.mark.parametrize("class_name", ["StableDiffusionInpaintPipeline", "StableDiffusionUpscalePipeline", "Nothing"])
-def test_a_class_that_needs_more_than_text_is_refused(
+@pytest.mark.parametrize(
+    "class_name",
+    [
+        "StableDiffusionControlNetPipeline",
+        "StableDiffusionUpscalePipeline",
+        "LEditsPPPipelineStableDiffusion",
+        "Nothing",
+    ],
+)
+def test_a_class_that_needs_more_than_the_folder_has_is_refused(
     folders: Folders, tmp_path: Path, cpu: Device, class_name: str
 ) -> None:
     folder = renamed(folders("sd1"), tmp_path, class_name)

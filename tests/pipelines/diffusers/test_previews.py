@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from models.params import TextToImageParams
 from tests.pipelines.conftest import Load
 from worker.pipelines.diffusers.previews import FACTORS_FILE, LatentPreviewer
 
-PARAMS = TextToImageParams(prompt="a cat", width=16, height=16)
+SIZE = (16, 16)
 
 
 class LinearDecoder:
@@ -40,7 +39,7 @@ def test_the_fit_finds_a_linear_decoder(tmp_path: Path) -> None:
     pipe = Pipe()
     previewer = LatentPreviewer(pipe, tmp_path)
     latents = torch.randn(3, 4, 20, 20, generator=torch.Generator().manual_seed(1)) * 0.5
-    shown = previewer(latents, [0, 2], PARAMS)
+    shown = previewer(latents, [0, 2], SIZE)
     assert shown is not None
     assert shown.shape == (2, 20, 20, 3)
     exact = torch.einsum("bchw,cr->bhwr", latents[[0, 2]], pipe.vae.matrix) + pipe.vae.bias
@@ -51,7 +50,7 @@ def test_the_fit_finds_a_linear_decoder(tmp_path: Path) -> None:
 def test_factors_in_the_folder_come_first(tmp_path: Path) -> None:
     factors = {"weight": [[0, 0, 0]] * 4, "bias": [1, -1, 0]}
     (tmp_path / FACTORS_FILE).write_text(json.dumps(factors))
-    shown = LatentPreviewer(Pipe(), tmp_path)(torch.randn(1, 4, 20, 20), [0], PARAMS)
+    shown = LatentPreviewer(Pipe(), tmp_path)(torch.randn(1, 4, 20, 20), [0], SIZE)
     assert shown is not None
     assert shown[0, 0, 0].tolist() == [255, 0, 128]
 
@@ -59,34 +58,34 @@ def test_factors_in_the_folder_come_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["{}", "no json", '{"weight": [[1, 1, 1]], "bias": [0, 0, 0]}'])
 def test_bad_factors_cost_the_preview_and_not_the_job(tmp_path: Path, content: str) -> None:
     (tmp_path / FACTORS_FILE).write_text(content)
-    assert LatentPreviewer(Pipe(), tmp_path)(torch.randn(1, 4, 20, 20), [0], PARAMS) is None
+    assert LatentPreviewer(Pipe(), tmp_path)(torch.randn(1, 4, 20, 20), [0], SIZE) is None
 
 
 def test_a_decoder_that_overflows_costs_the_preview_and_not_the_job(tmp_path: Path) -> None:
     pipe = Pipe()
     pipe.vae.bias = torch.tensor([float("nan")] * 3)
-    assert LatentPreviewer(pipe, tmp_path)(torch.randn(1, 4, 20, 20), [0], PARAMS) is None
+    assert LatentPreviewer(pipe, tmp_path)(torch.randn(1, 4, 20, 20), [0], SIZE) is None
 
 
 def test_latents_with_a_time_axis_have_no_preview(tmp_path: Path) -> None:
-    assert LatentPreviewer(Pipe(), tmp_path)(torch.randn(1, 4, 1, 2, 2), [0], PARAMS) is None
+    assert LatentPreviewer(Pipe(), tmp_path)(torch.randn(1, 4, 1, 2, 2), [0], SIZE) is None
 
 
 def test_latents_in_sigmas_are_brought_to_unit_variance(tmp_path: Path) -> None:
     previewer = LatentPreviewer(Pipe(), tmp_path)
     latents = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(1))
     latents = latents / latents.std()
-    assert (previewer(latents * 14, [0], PARAMS) == previewer(latents, [0], PARAMS)).mean() > 0.99
+    assert (previewer(latents * 14, [0], SIZE) == previewer(latents, [0], SIZE)).mean() > 0.99
 
 
 def test_the_fit_follows_a_real_decoder_of_packed_latents(load: Load) -> None:
     pipeline: Any = load("flux")
     packed = torch.randn(2, 256, 16, generator=torch.Generator().manual_seed(1))
-    shown = pipeline._previewer(packed, [1], TextToImageParams(prompt="a cat", width=64, height=64))
+    shown = pipeline._denoiser.previewer(packed, [1], (64, 64))
     assert shown.shape == (1, 32, 32, 3)
 
 
 def test_few_latents_are_decoded(tmp_path: Path) -> None:
-    shown = LatentPreviewer(Pipe(), tmp_path)(torch.randn(2, 4, 8, 8), [1], PARAMS)
+    shown = LatentPreviewer(Pipe(), tmp_path)(torch.randn(2, 4, 8, 8), [1], SIZE)
     assert shown is not None
     assert shown.shape == (1, 16, 16, 3)

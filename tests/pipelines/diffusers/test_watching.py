@@ -94,5 +94,5 @@ def test_previews_show_every_item_at_every_step_that_wants_one(load: Load, famil
 
 def test_no_preview_is_computed_where_none_is_wanted(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = load("sd1")
-    monkeypatch.setattr(pipeline, "_previewer", None)
+    monkeypatch.setattr(pipeline._denoiser, "previewer", None)
     run(pipeline, item(), context=Recorder())

@@ -1,12 +1,14 @@
 """How each diffusers class wants to be called: its signature read once, then items turned into keyword arguments."""
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Generator
+
 from models.errors import InvalidInputError
-from models.params import TextToImageParams
+from models.params import DiffusionParams
 from worker.pipelines.base import Item, generator_for
 
 
@@ -18,15 +20,14 @@ class Row:
     index: int
 
     @property
-    def params(self) -> TextToImageParams:
+    def params(self) -> DiffusionParams:
         """The item's params, as what they are."""
-        assert isinstance(self.item.params, TextToImageParams)  # noqa: S101  # the claim matched task and checkpoint
+        assert isinstance(self.item.params, DiffusionParams)  # noqa: S101  # the claim matched task and checkpoint
         return self.item.params
 
-    @property
-    def seed(self) -> int:
-        """The item's seed; resolved params have one."""
-        return self.params.seed or 0
+    def generator(self) -> Generator:
+        """Its own, at its beginning."""
+        return generator_for(self.item.seed, self.index)
 
 
 def rows_of(items: Iterable[Item]) -> list[Row]:
@@ -87,17 +88,17 @@ class CallStyle:
                 text = "This checkpoint's guidance is distilled into it: it takes no negative prompt."
                 raise InvalidInputError(text, job_id=str(row.item.job_id), field="/params/negative_prompt")
 
-    def keywords(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """The call for the rows of one `split`, without callbacks."""
+    def keywords(self, rows: Sequence[Row], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The call for the rows of one `split`, without callbacks. `given` is what the task adds, a picture a row."""
         first = rows[0].params
-        prompts, count = _prompts(rows)
+        prompts, count = ([row.params for row in rows], 1) if given else _prompts(rows)
         keywords: dict[str, Any] = {
             "prompt": [params.prompt for params in prompts],
             "width": first.width,
             "height": first.height,
             "num_inference_steps": first.num_inference_steps,
             "num_images_per_prompt": count,
-            "generator": [generator_for(row.seed, row.index) for row in rows],
+            "generator": [row.generator() for row in rows],
             "clean_caption": False,  # would depend on whether ftfy and BeautifulSoup happen to be installed
             "output_type": "pt",
             "return_dict": False,
@@ -106,15 +107,16 @@ class CallStyle:
         if guided(first) and (self.always_negative or any(params.negative_prompt for params in prompts)):
             blank = " " if self.always_negative else ""
             keywords["negative_prompt"] = [params.negative_prompt or blank for params in prompts]
+        keywords |= given or {}
         return {name: value for name, value in keywords.items() if name in self.arguments}
 
 
-def guided(params: TextToImageParams) -> bool:
+def guided(params: DiffusionParams) -> bool:
     """Whether classifier-free guidance is on (Ho & Salimans 2022)."""
     return (params.guidance_scale or 0) > 1
 
 
-def _prompts(rows: Sequence[Row]) -> tuple[list[TextToImageParams], int]:
+def _prompts(rows: Sequence[Row]) -> tuple[list[DiffusionParams], int]:
     """The prompts to encode, and the images of each: a prompt is encoded once when all its pictures are here."""
     items = list({row.item.job_id: row.item for row in rows}.values())
     counts = {item.params.rows() for item in items}

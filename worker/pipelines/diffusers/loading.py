@@ -1,6 +1,5 @@
 """Opening a diffusers folder: checked first, read from this machine only, safetensors only, no code of its own."""
 
-import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ import torch
 
 from models.errors import CheckpointUnavailableError
 from worker.pipelines.diffusers.encoders import load_encoders
+from worker.pipelines.diffusers.sisters import tasks_of
 
 if TYPE_CHECKING:
     from worker.devices import Device
@@ -114,17 +114,9 @@ def _loader(class_name: str) -> Any:
 
 
 def _check_task(pipe: Any) -> None:
-    """Whether a prompt alone is enough for this class."""
-    arguments = inspect.signature(type(pipe).__call__).parameters
-    needs = {name for name in ("image", "mask_image", "control_image", "video") if name in arguments}
-    if "prompt" not in arguments or (needs and not isinstance(pipe, _text_to_image_classes())):
-        raise CheckpointUnavailableError(f"{type(pipe).__name__} does not make pictures from text alone.")
-
-
-def _text_to_image_classes() -> tuple[type, ...]:
-    from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
-
-    return tuple(AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values())
+    """Whether there is anything that this class can be asked for."""
+    if not tasks_of(pipe):
+        raise CheckpointUnavailableError(f"{type(pipe).__name__} does no task that there is here.")
 
 
 def _check_whole(pipe: Any) -> None:

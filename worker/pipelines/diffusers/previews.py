@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.params import TextToImageParams
 from worker.pipelines.pixels import to_pixels
 
 if TYPE_CHECKING:
@@ -40,14 +39,15 @@ class LatentPreviewer:
         self._unusable = False
 
     def __call__(
-        self, latents: Tensor, places: "Sequence[int]", params: TextToImageParams, estimate: Tensor | None = None
+        self, latents: Tensor, places: "Sequence[int]", size: tuple[int, int], estimate: Tensor | None = None
     ) -> "Pixels | None":
         """`(places, h, w, 3)` uint8 for some rows of a batch of latents, packed (Flux) or `(B, C, h, w)`.
 
+        `size` is the (width, height) that the picture will have.
         `estimate` are the latents that the net foresees for the end, in the same layout; without it the noisy ones are
         shown, brought to unit variance (samplers that count in sigmas carry up to fifteen times that).
         """
-        chosen = self._laid_out((latents if estimate is None else estimate)[list(places)], params)
+        chosen = self._laid_out((latents if estimate is None else estimate)[list(places)], size)
         if chosen is None or self._unusable:
             return None
         if estimate is None:
@@ -79,11 +79,11 @@ class LatentPreviewer:
         decoded: Tensor = vae.decode(latents / scale + shift, return_dict=False)[0]
         return decoded
 
-    def _laid_out(self, latents: Tensor, params: TextToImageParams) -> Tensor | None:
+    def _laid_out(self, latents: Tensor, size: tuple[int, int]) -> Tensor | None:
         """`(B, C, h, w)`, from whatever the class denoises."""
         unpack = getattr(self._pipe, "_unpack_latents", None)
         if latents.ndim == 3 and unpack is not None:  # noqa: PLR2004  # (B, tokens, 4 C): 2 × 2 latents to a token
-            latents = unpack(latents, params.height, params.width, self._pipe.vae_scale_factor)
+            latents = unpack(latents, size[1], size[0], self._pipe.vae_scale_factor)
         return latents if latents.ndim == 4 else None  # noqa: PLR2004  # video decoders have a time axis
 
     def _read(self) -> Tensor:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import InvalidInputError
-from models.params import TextToImageParams
 from worker.pipelines.base import Item
 
 _SUFFIXES = ("", "_2", "_3", "_4")
@@ -41,7 +40,7 @@ class PromptReader:
             InvalidInputError: the first one that is too long, with its `job_id`, its tokens and the limit.
         """
         texts = [(item, name, text) for item in items for name, text in _texts(item) if text]
-        for window in self._windows:
+        for window in self._windows if texts else ():
             encoded = window.tokenizer([text for _, _, text in texts], verbose=False)["input_ids"]
             for (item, name, _), tokens in zip(texts, encoded, strict=True):
                 if len(tokens) > self.max_tokens:
@@ -55,10 +54,10 @@ class PromptReader:
 
 
 def _texts(item: Item) -> Iterable[tuple[str, str]]:
-    params = item.params
-    if isinstance(params, TextToImageParams):
-        yield "prompt", params.prompt
-        yield "negative_prompt", params.negative_prompt
+    """What the encoders are given, by field; other texts of the params are names."""
+    for name, text in item.params.texts().items():
+        if name.split("/")[0] in {"prompt", "negative_prompt", "prompts"}:
+            yield name, text
 
 
 def _window(pipe: Any, suffix: str, max_sequence_length: int | None) -> Window | None:

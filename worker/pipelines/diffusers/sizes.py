@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Self
 
-from models.params import TextToImageParams
+from models.params import DiffusionParams
 
 _UNET_MULTIPLE = 8
 """Pixels; what diffusers' UNet pipelines ask for, whatever their autoencoder."""
@@ -31,7 +31,7 @@ class SizeRule:
         positions = transformer.get("pos_embed_max_size")
         return cls(multiple, int(positions) * per_patch if positions else None)
 
-    def problem(self, params: TextToImageParams) -> str:
+    def problem(self, params: DiffusionParams) -> str:
         """Why the size cannot be made; empty when it can."""
         sides = (params.width or 0, params.height or 0)
         if any(side % self.multiple for side in sides):
