@@ -18,6 +18,8 @@ UPLOADS_PREFIX = "uploads/"
 
 CHECKPOINTS_PREFIX = "checkpoints/"
 """What jobs trained, by job and attempt."""
+TRAINING_PREFIX = "training/"
+"""Where trainings put their state aside, by job; of no use once the job has ended."""
 
 MEDIA_TYPES: dict[str, str] = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 
@@ -79,6 +81,16 @@ class Upload(Base):
 def checkpoint_prefix(job_id: UUID, attempt: int) -> str:
     """Where the files of a checkpoint go that an attempt trained."""
     return f"{CHECKPOINTS_PREFIX}{job_id}/a{attempt}"
+
+
+def training_prefix(job_id: UUID) -> str:
+    """Where the states of a job's training go, whichever attempt saves them."""
+    return f"{TRAINING_PREFIX}{job_id}/"
+
+
+def training_key(job_id: UUID, attempt: int, step: int, sha256: str) -> str:
+    """Where a state goes: sorted by step, and with the hash that shows whether it is whole."""
+    return f"{training_prefix(job_id)}{step:012d}-a{attempt}-{sha256}"
 
 
 def result_key(job_id: UUID, attempt: int, index: int, sha256: str, suffix: str) -> str:

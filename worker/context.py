@@ -14,7 +14,7 @@ from worker.holds import Holds, Stop
 from worker.reporter import Reporter
 
 if TYPE_CHECKING:
-    from worker.pipelines.base import Library, Pixels
+    from worker.pipelines.base import Library, Pixels, Shelf
 
 PREVIEW_SECONDS = 0.7
 """Between two previews, at least."""
@@ -65,6 +65,7 @@ class RunContext:
         on_nearly_done: Callable[[], None] | None = None,
         pace: PreviewPace | None = None,
         library: "Library | None" = None,
+        shelf_of: "Callable[[Hold], Shelf] | None" = None,
     ) -> None:
         self._batch = {hold.job_id: hold for hold in batch}
         self._holds = holds
@@ -72,6 +73,7 @@ class RunContext:
         self._reporter = reporter
         self._on_nearly_done = on_nearly_done
         self._library = library
+        self._shelf_of = shelf_of
         self._started = time.monotonic()
         self._pace = pace or PreviewPace()
         self._pace.begins()
@@ -85,6 +87,12 @@ class RunContext:
         if self._library is None:
             raise CheckpointUnavailableError("There is no library here.")
         return self._library
+
+    def shelf(self, job_id: UUID) -> "Shelf":
+        """Where the item's state is put aside."""
+        if self._shelf_of is None:
+            raise CheckpointUnavailableError("There is no shelf here.")
+        return self._shelf_of(self._batch[job_id])
 
     def step(self, done: int, total: int) -> None:
         """Say how far the batch is, between steps."""

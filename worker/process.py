@@ -38,6 +38,7 @@ from worker.pipelines import load_family
 from worker.reporter import Reporter
 from worker.residency import Residency
 from worker.runner import Runner
+from worker.shelf import JobShelf
 from worker.watchdog import END_SECONDS
 
 CLOSE_SECONDS = 20.0
@@ -64,6 +65,7 @@ class WorkerProcess:
         self.device: Device = open_device(settings, self.pool)
         self.drain = Drain(settings.drain_seconds)
         self.store = CheckpointStore(settings)
+        storage = Storage(settings)
         residency = Residency(sessions, self.store, self.device, memory_budget_bytes(settings, self.device))
         self.runner = Runner(
             settings=settings,
@@ -77,8 +79,9 @@ class WorkerProcess:
             reporter=Reporter(ProgressBoard(connect_redis(settings))),
             tickets=TicketSender(settings),
             aside=Aside(),
-            inputs=InputReader(sessions, Storage(settings)),
+            inputs=InputReader(sessions, storage),
             library=ResidentLibrary(sessions, residency, self.store),
+            shelf_of=lambda hold: JobShelf(storage, hold),
         )
         self._ready_file = settings.ready_file
         self.heartbeat = Heartbeat(self._beat_engine, self.runner.holds, self._say_alive)

@@ -39,7 +39,7 @@ from worker.faults import as_run_error
 from worker.holds import Holds, Stop
 from worker.inputs import Fetched, InputReader, make_item
 from worker.packing import pack
-from worker.pipelines.base import Item, Library, Output
+from worker.pipelines.base import Item, Library, Output, Shelf
 from worker.reporter import Reporter
 from worker.residency import Residency, Resident
 from worker.watchdog import Watchdog
@@ -99,6 +99,7 @@ class Runner:
     aside: Aside
     inputs: InputReader
     library: Library
+    shelf_of: Callable[[Hold], Shelf]
     courier: CourierClient = field(init=False)
     watchdog: Watchdog = field(init=False)
     phase: str = "idle"
@@ -281,6 +282,7 @@ class Runner:
                 self._claim_ahead if len(part) == len(items) else None,
                 self._previews,
                 self.library,
+                self.shelf_of,
             ),
             finished=lambda item, outputs: self._hand_over(batch, resident, item, outputs),
             failed=lambda item, error: self._fail(batch, batch.jobs[item.job_id].hold, error),

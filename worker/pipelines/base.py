@@ -145,12 +145,29 @@ class Library(Protocol):
         """
 
 
+class Shelf(Protocol):
+    """Where a long run puts its state aside, for the next attempt should this one be lost. Blocks on S3."""
+
+    def save(self, step: int, body: bytes) -> bool:
+        """Put aside how things are after so many steps. The newest two are kept. False when storage is away."""
+
+    def load(self) -> bytes | None:
+        """The newest that is whole, whichever attempt saved it.
+
+        Raises:
+            TransientError: storage is away; beginning afresh would throw work away.
+        """
+
+
 class Context(Protocol):
     """What a running pipeline may ask of the worker. All calls are cheap and never block on a service."""
 
     @property
     def library(self) -> Library:
         """Other checkpoints. Unlike the rest of the context it may block."""
+
+    def shelf(self, job_id: UUID) -> Shelf:
+        """The item's own. It is emptied when the job has ended."""
 
     def step(self, done: int, total: int) -> None:
         """Say how far the batch is, between steps."""
