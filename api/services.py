@@ -53,7 +53,7 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.tickets = TicketSender(settings)
-        self.cards: Remembered[tuple[str, str | None], CheckpointCard] = Remembered(CARD_SECONDS)
+        self.cards: Remembered[tuple[str, str | None], tuple[CheckpointCard, ...]] = Remembered(CARD_SECONDS)
         self.fleet: Remembered[str, dict[Pool, int]] = Remembered(FLEET_SECONDS)
         self.streams = Slots(settings.api_threads // 2)
         self.waits = Slots(settings.api_threads // 4)

@@ -9,7 +9,7 @@ from api.jobs.bounds import check_limits
 from api.jobs.inputs import Previous, check_inputs, with_revisions
 from api.jobs.schemas import JOB_BODIES, ChainStep, JobBody
 from api.services import Services
-from models.checkpoints import find_for_task
+from models.checkpoints import Checkpoint, find_for_task, list_checkpoints
 from models.errors import FieldError, ValidationFailedError
 from models.jobs import CheckpointCard, Job, Submission, batch_key
 from models.params import TASKS, parse_params
@@ -53,17 +53,28 @@ class Origin:
         return self.client_id != principal().client_id
 
 
-def load_card(services: Services, task: str, name: str | None) -> CheckpointCard:
-    """The checkpoint that will run it, as of at most a second ago."""
+def choose_card(services: Services, body: JobBody) -> CheckpointCard:
+    """The checkpoint that is named, or else the oldest that can do what the params ask for.
 
-    def load() -> CheckpointCard:
+    Where none can, the oldest that does the task: its own words say what it allows.
+    """
+    cards = load_cards(services, body.task, body.checkpoint)
+    return next((card for card in cards if not body.params.problems(card.profile)), cards[0])
+
+
+def load_cards(services: Services, task: str, name: str | None) -> tuple[CheckpointCard, ...]:
+    """The checkpoints that may run it, at least one, as of at most a second ago."""
+
+    def load() -> tuple[CheckpointCard, ...]:
         with services.reader() as session:
-            row = find_for_task(session, task, name)
-            return CheckpointCard(
-                row.id, row.name, row.family, row.revision, row.pool, row.profile, row.seconds_per_step
-            )
+            rows = () if name is not None else list_checkpoints(session, task)
+            return tuple(_card(row) for row in rows or (find_for_task(session, task, name),))
 
     return services.cards.get((task, name), load)
+
+
+def _card(row: Checkpoint) -> CheckpointCard:
+    return CheckpointCard(row.id, row.name, row.family, row.revision, row.pool, row.profile, row.seconds_per_step)
 
 
 def prepare(
@@ -74,7 +85,7 @@ def prepare(
     Raises:
         ValidationFailedError: one entry for each field that this checkpoint or this server does not allow.
     """
-    card = load_card(services, body.task, body.checkpoint)
+    card = choose_card(services, body)
     params = with_revisions(services, body.params.resolved(card.profile))
     check_inputs(services, origin.client_id, params, card.profile, previous)
     check_limits(services.settings, params, body.priority, allowed_priority())

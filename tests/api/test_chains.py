@@ -176,3 +176,17 @@ def test_what_a_live_job_takes_is_not_deleted(
     assert caller.delete(f"/v1/jobs/{first}").status_code == 409
     caller.post(f"/v1/jobs/{second}/cancel")
     assert caller.delete(f"/v1/jobs/{first}").status_code == 204
+
+
+def test_the_oldest_checkpoint_that_can_do_it_is_taken(caller: Caller, seed: Seeder) -> None:
+    """Given styles by words and by name, each request goes where it is understood."""
+    styles = CheckpointProfile(style_names=("sea", "fire"), reads_prompt=False, takes_style_image=True)
+    seed.checkpoint("by-words", tasks=("style_transfer",))
+    seed.checkpoint("by-name", tasks=("style_transfer",), profile=styles)
+    image = {"upload": upload(caller)}
+    chosen = [
+        caller.post("/v1/jobs", {"task": "style_transfer", "params": {"image": image, **style}}).json
+        for style in ({"prompt": "like the sea"}, {"style": "sea"}, {"style_image": image})
+    ]
+    assert [job["checkpoint"]["name"] for job in chosen] == ["by-words", "by-name", "by-name"]
+    assert refused(caller, "style_transfer", {"image": image, "style": "air"}) == [("/params/style", "style_unknown")]
