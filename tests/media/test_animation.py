@@ -1,6 +1,7 @@
 """Animations: every frame arrives, in time and in its colours, and the same frames make the same bytes."""
 
 import io
+import sys
 from fractions import Fraction
 
 import av
@@ -9,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.errors import CheckpointUnavailableError
 from models.params.latents import AnimationFormat
 from worker.media.animation import animate
 from worker.quality.psnr import psnr
@@ -142,3 +144,10 @@ def test_a_film_of_odd_size_gets_one_more_line(frames: Frames) -> None:
 def test_what_is_no_animation_is_refused(wrong: Frames) -> None:
     with pytest.raises(ValueError, match="frames are"):
         animate(wrong, AnimationFormat.GIF, 12)
+
+
+def test_without_its_package_a_film_says_what_to_install(frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(CheckpointUnavailableError, match=r"safelight\[video\]"):
+        animate(frames, AnimationFormat.MP4, 12)
+    assert animate(frames, AnimationFormat.GIF, 12).frames == 7

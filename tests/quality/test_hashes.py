@@ -3,6 +3,7 @@
 import hashlib
 import io
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from models.errors import CheckpointUnavailableError
 from worker.quality import duplicates
 from worker.quality.duplicates import near_duplicates
 from worker.quality.perceptual_hash import are_near_duplicates, hamming_distance, perceptual_hash
@@ -146,3 +148,9 @@ def test_the_identity_outlives_the_file_but_no_changed_pixel(pattern: Picture) -
 def test_what_is_no_picture_has_no_identity(wrong: Picture) -> None:
     with pytest.raises(ValueError, match="a picture is"):
         pixels_hash(wrong)
+
+
+def test_without_its_package_the_perceptual_hash_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imagehash", None)
+    with pytest.raises(CheckpointUnavailableError, match="imagehash"):
+        perceptual_hash(blobs(1))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,9 @@ WRONG = {
 def test_what_cannot_sign_is_found_at_the_start(wrong: Any, chain: Chain) -> None:
     with pytest.raises(SigningError):
         Signer(*wrong(chain))
+
+
+def test_without_its_package_signing_says_what_to_install(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    with pytest.raises(SigningError, match="c2pa-python"):
+        Signer(*pair(chain))

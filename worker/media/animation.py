@@ -91,7 +91,7 @@ def _mp4(frames: Frames, frames_per_second: float) -> bytes:
     try:
         import av
     except ImportError as error:
-        raise CheckpointUnavailableError("MP4 needs the package av: pip install 'safelight[models]'.") from error
+        raise CheckpointUnavailableError("MP4 needs the package av: pip install 'safelight[video]'.") from error
     from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
 
     stream = io.BytesIO()
