@@ -7,10 +7,22 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
 
 from worker.training.conditional_gan import GanSettings, GanTask
-from worker.training.loop import Budget, Keeping, Pace, Task, average, rng_of, tensors_of, train
+from worker.training.loop import (
+    STATE_FILE,
+    Budget,
+    Hooks,
+    Keeping,
+    Pace,
+    Task,
+    average,
+    rng_of,
+    tensors_of,
+    train,
+)
 from worker.training.muon import Rates, optimizers_of, orthogonalised
 from worker.training.sprites import Sprites
 from worker.training.vae import VaeSettings, VaeTask, composites
@@ -66,10 +78,36 @@ def test_a_killed_run_resumed_equals_an_uninterrupted_one(tmp_path: Path) -> Non
     assert same(whole, resumed)
 
 
+def test_a_job_hears_of_steps_and_states_and_may_end_the_run(tmp_path: Path) -> None:
+    heard: list[tuple[int, float]] = []
+    kept: list[int] = []
+
+    def on_step(step: int, progress: float, figures: dict[str, float]) -> None:
+        heard.append((step, progress))
+        assert figures.keys() == {"loss"}
+        if step == 3:
+            raise InterruptedError
+
+    def on_save(folder: Path, step: int) -> None:
+        assert load_file(folder / STATE_FILE)
+        kept.append(step)
+
+    hooks = Hooks(on_step, on_save)
+    with pytest.raises(InterruptedError):
+        train(LineTask(), Budget(steps=4), Pace(warmup_steps=2), Keeping(tmp_path, save_seconds=0), hooks)
+    assert heard == [(1, 0.25), (2, 0.5), (3, 0.75)]
+    assert kept == [1, 2, 3]
+    # The state that was saved before the interruption is where the next run begins.
+    whole, resumed = LineTask(), LineTask()
+    run(whole, tmp_path / "whole", 4)
+    run(resumed, tmp_path, 4)
+    assert same(whole, resumed)
+
+
 def small_gan() -> GanTask:
     stream = torch.Generator().manual_seed(0)
     pictures, labels = torch.randn(32, 1, 32, 32, generator=stream), torch.arange(32) % 10
-    return GanTask(GanSettings(batch=4, calibration_batches=1), pictures, labels)
+    return GanTask(GanSettings(batch=4, calibration_batches=1), pictures, labels, tuple("abcdefghij"))
 
 
 def test_two_gan_steps_in_two_runs_equal_two_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ State is safetensors plus JSON; nothing is pickled.
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -68,6 +69,21 @@ class Keeping:
 
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a job that trains hears of it. Either may raise, which ends the run and leaves its saved state alone.
+
+    ``on_step`` is called after every step with the steps done, the used share of the budget in [0, 1] and the step's
+    figures; ``on_save`` after every saved state with the run's folder, whose two state files are then whole.
+    """
+
+    on_step: Callable[[int, float, dict[str, float]], None] | None = None
+    on_save: Callable[[Path, int], None] | None = None
+
+
+NO_HOOKS: Final = Hooks()
 
 
 class Task(Protocol):
@@ -164,7 +180,7 @@ def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def train(task: Task, budget: Budget, pace: Pace, keeping: Keeping) -> int:
+def train(task: Task, budget: Budget, pace: Pace, keeping: Keeping, hooks: Hooks = NO_HOOKS) -> int:
     """Train until the budget is used; returns the number of steps done in all."""
     step, elapsed = load_state(task, keeping.folder)
     started = saved = time.monotonic()
@@ -186,11 +202,20 @@ def train(task: Task, budget: Budget, pace: Pace, keeping: Keeping) -> int:
             if step % keeping.sheet_steps == 0:
                 task.sheet().save(keeping.folder / f"sheet-{step:06d}.png")
             if time.monotonic() - saved > keeping.save_seconds:
-                save_state(task, keeping.folder, step, elapsed)
+                keep(task, keeping.folder, step, elapsed, hooks)
                 saved = time.monotonic()
-    save_state(task, keeping.folder, step, elapsed)
+            if hooks.on_step:
+                hooks.on_step(step, budget.progress(step, elapsed), figures)
+    keep(task, keeping.folder, step, elapsed, hooks)
     task.sheet().save(keeping.folder / f"sheet-{step:06d}.png")
     return step
+
+
+def keep(task: Task, folder: Path, step: int, elapsed_seconds: float, hooks: Hooks) -> None:
+    """Save the state and say so."""
+    save_state(task, folder, step, elapsed_seconds)
+    if hooks.on_save:
+        hooks.on_save(folder, step)
 
 
 def log(folder: Path, step: int, elapsed_seconds: float, figures: dict[str, float]) -> None:
