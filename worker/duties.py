@@ -3,11 +3,13 @@
 A duty takes a `Sweep`, commits what it does in small transactions, and returns how much it did, for the log.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 import structlog
 from celery import Celery
@@ -15,13 +17,14 @@ from sqlalchemy import delete, func, select, union
 from sqlalchemy.orm import Session
 
 from models import daemons
-from models.artifacts import RESULTS_PREFIX, UPLOADS_PREFIX, Artifact, Upload
+from models.artifacts import CHECKPOINTS_PREFIX, RESULTS_PREFIX, TRAINING_PREFIX, UPLOADS_PREFIX, Artifact, Upload
+from models.checkpoints import Checkpoint, Source
 from models.invariants import Severity, examine
-from models.jobs import delete_expired_results, expire_overdue, forget_idempotency_keys, reap_lost, work_waits
+from models.jobs import Job, delete_expired_results, expire_overdue, forget_idempotency_keys, reap_lost, work_waits
 from models.queue import send_ticket
 from models.session import Sessions
 from models.settings import Settings
-from models.states import Pool
+from models.states import LIVE_STATES, Pool
 from models.storage import Storage
 from models.webhooks.log import forget_old
 from models.workers import forget_dead
@@ -30,6 +33,9 @@ GARBAGE_AGE = timedelta(days=1)
 """An object may wait this long for its row: no attempt stores for a day."""
 PAGE_KEYS = 500
 UPLOADS_AT_ONCE = 500
+UUID_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TRAINED = re.compile(rf"{CHECKPOINTS_PREFIX}{UUID_NAME.pattern}/a[0-9]+(?=/)")
+"""Where an attempt puts its checkpoint: the location of the row, if there is one."""
 
 log = structlog.get_logger()
 
@@ -102,13 +108,32 @@ def collect_garbage(sweep: Sweep) -> int:
     with sweep.sessions() as session:
         before = session.scalars(select(func.now())).one() - GARBAGE_AGE
     deleted = 0
-    for prefix in (RESULTS_PREFIX, UPLOADS_PREFIX):
+    for prefix in (RESULTS_PREFIX, UPLOADS_PREFIX, CHECKPOINTS_PREFIX):
+        referenced = _registered if prefix == CHECKPOINTS_PREFIX else _referenced
         for keys in _pages(_old_keys(sweep.storage, prefix, before)):
-            garbage = sorted(set(keys) - _referenced(sweep.sessions, keys))
+            garbage = sorted(set(keys) - referenced(sweep.sessions, keys))
             sweep.storage.delete(garbage)
             deleted += len(garbage)
             if sweep.stopping():
                 return deleted
+    return deleted
+
+
+def empty_shelves(sweep: Sweep) -> int:
+    """What trainings put aside, once their job has ended or is gone."""
+    by_job: dict[str, list[str]] = {}
+    for blob in sweep.storage.listing(TRAINING_PREFIX):
+        by_job.setdefault(blob.key.removeprefix(TRAINING_PREFIX).partition("/")[0], []).append(blob.key)
+    deleted = 0
+    for names in _pages(name for name in by_job if UUID_NAME.fullmatch(name)):
+        with sweep.sessions() as session:
+            wanted = [UUID(name) for name in names]
+            live = set(session.scalars(select(Job.id).where(Job.id.in_(wanted), Job.state.in_(LIVE_STATES))))
+        ended = [key for name in names if UUID(name) not in live for key in by_job[name]]
+        sweep.storage.delete(ended)
+        deleted += len(ended)
+        if sweep.stopping():
+            break
     return deleted
 
 
@@ -157,6 +182,17 @@ def _pages(keys: Iterable[str]) -> Iterator[Sequence[str]]:
     rest = iter(keys)
     while page := list(islice(rest, PAGE_KEYS)):
         yield page
+
+
+def _registered(sessions: Sessions, keys: Sequence[str]) -> set[str]:
+    """The files of checkpoints that have a row; also what no job trained, and somebody put there by hand."""
+    found = {key: TRAINED.match(key) for key in keys}
+    places = {match[0] for match in found.values() if match}
+    with sessions() as session:
+        query = select(Checkpoint.location).where(Checkpoint.source == Source.S3)
+        named = set(session.scalars(query.where(func.rtrim(Checkpoint.location, "/").in_(places))))
+    kept = {location.rstrip("/") for location in named}
+    return {key for key, match in found.items() if match is None or match[0] in kept}
 
 
 def _referenced(sessions: Sessions, keys: Sequence[str]) -> set[str]:

@@ -34,7 +34,7 @@ from worker.duties import Sweep
 HOUR = 3600.0
 MINUTE = 60.0
 NAP_SECONDS = 0.1
-ASIDE = 5
+ASIDE = 6
 """Threads for duties: one for each that runs aside."""
 
 log = structlog.get_logger()
@@ -59,6 +59,7 @@ DUTIES: tuple[Duty, ...] = (
     Duty("send_tickets", duties.send_tickets, aside=True),
     Duty("delete_results", duties.delete_results, MINUTE, aside=True),
     Duty("delete_uploads", duties.delete_uploads, MINUTE, aside=True),
+    Duty("empty_shelves", duties.empty_shelves, MINUTE, aside=True),
     Duty("forget_keys", duties.forget_keys, MINUTE),
     Duty("watch", duties.watch, MINUTE, aside=True),
     Duty("forget_webhooks", duties.forget_webhooks, MINUTE),

@@ -8,6 +8,7 @@ from api.auth import allowed_priority, principal
 from api.jobs.bounds import check_limits
 from api.jobs.inputs import Previous, check_inputs, with_revisions
 from api.jobs.schemas import JOB_BODIES, ChainStep, JobBody
+from api.jobs.training import check_training
 from api.services import Services
 from models.checkpoints import Checkpoint, find_for_task, list_checkpoints
 from models.errors import FieldError, ValidationFailedError
@@ -88,6 +89,7 @@ def prepare(
     card = choose_card(services, body)
     params = with_revisions(services, body.params.resolved(card.profile))
     check_inputs(services, origin.client_id, params, card.profile, previous)
+    check_training(services, origin.client_id, params)
     check_limits(services.settings, params, body.priority, allowed_priority())
     if body.webhook is not None:
         private = services.settings.webhook_allow_private

@@ -15,6 +15,7 @@ from models.checkpoints.registry import Registration
 from models.failpoints import reach
 from models.jobs.announce import announce
 from models.jobs.guard import NO_LEASE, Hold, end_attempt, give_back_quota, held
+from models.jobs.naming import refuse_taken
 from models.jobs.rows import Job
 from models.states import AttemptOutcome, JobState
 
@@ -57,6 +58,9 @@ def publish(
     """Running → succeeded, with its artifacts, its event and its client's quota, in the caller's transaction.
 
     `result` is what the run says beside its outputs; a checkpoint that it `trained` is registered with it.
+
+    Raises:
+        InvalidInputError: the name of that checkpoint is somebody else's; nothing of the transaction may stay.
     """
     images = sum(output.name is None for output in outputs)
     row = session.execute(
@@ -82,6 +86,7 @@ def publish(
             [{"job_id": hold.job_id, "attempt": hold.attempt, **vars(output)} for output in outputs],
         )
     if trained is not None:
+        refuse_taken(session, trained.name, row.client_id)
         register(session, trained, made_by=hold.job_id)
     end_attempt(session, hold.job_id, hold.attempt, AttemptOutcome.SUCCEEDED, measures=measures)
     announce(session, [hold.job_id], "job.succeeded", {"images": images})

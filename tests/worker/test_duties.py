@@ -1,14 +1,16 @@
 """The sweeper's duties, one by one, and how it sweeps."""
 
+import itertools
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
-from models.artifacts import Upload
-from models.jobs import Output, publish
+from models.artifacts import TRAINING_PREFIX, Upload, training_key
+from models.checkpoints import Source
+from models.jobs import Output, cancel, publish
 from models.queue import connect_redis, make_celery
 from models.session import Sessions
 from models.settings import Settings
@@ -109,6 +111,39 @@ def test_garbage_is_what_is_old_and_has_no_row(
     assert duties.collect_garbage(sweep) >= 1
     assert exists(storage, kept)
     assert not exists(storage, orphan)
+
+
+def test_files_of_checkpoints_stay_while_their_row_does(
+    sweep: Sweep, seed: Seeder, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a trained checkpoint, one of a lost attempt, and one put there by hand, when swept, then the lost goes."""
+    trained, lost = f"checkpoints/{uuid4()}/a2", f"checkpoints/{uuid4()}/a1"
+    seed.checkpoint("mine", source=Source.S3, location=trained)
+    keys = [f"{trained}/model.safetensors", f"{trained}/deep/er.json", "checkpoints/by-hand/model.safetensors"]
+    for key in (*keys, f"{lost}/model.safetensors", f"{trained}1/model.safetensors"):
+        storage.put(key, b"x", "application/octet-stream")
+    assert duties.collect_garbage(sweep) == 0
+    monkeypatch.setattr(duties, "GARBAGE_AGE", timedelta(days=-1))
+    monkeypatch.setattr(duties, "PAGE_KEYS", 2)
+    assert duties.collect_garbage(sweep) >= 2
+    assert all(exists(storage, key) for key in keys)
+    assert not exists(storage, f"{lost}/model.safetensors")
+    assert not exists(storage, f"{trained}1/model.safetensors")
+
+
+def test_shelves_are_emptied_when_their_job_has_ended(
+    sweep: Sweep, seed: Seeder, sessions: Sessions, storage: Storage
+) -> None:
+    live = seed.job(seed.client(), seed.checkpoint())
+    ended, gone = seed.job(seed.client(), seed.checkpoint("other")), uuid4()
+    with sessions.begin() as session:
+        assert cancel(session, ended)
+    for job_id, step in itertools.product((live, ended, gone), (5, 6)):
+        storage.put(training_key(job_id, 1, step, "0" * 64), b"state", "application/octet-stream")
+    assert duties.empty_shelves(sweep) >= 4
+    left = {blob.key for blob in storage.listing(TRAINING_PREFIX)}
+    assert left == {training_key(live, 1, step, "0" * 64) for step in (5, 6)}
+    assert duties.empty_shelves(sweep) == 0
 
 
 def test_idempotency_keys_are_forgotten(sweep: Sweep, seed: Seeder, sessions: Sessions) -> None:

@@ -58,9 +58,9 @@ class Service:
             )
         except DroppedError:
             return Delivery.DROPPED
-        except StorageError as error:
+        except (StorageError, RunError) as error:
             log.warning("storing gave up", job=str(parcel.hold.job_id), error=error.detail)
-            return self._fail(parcel, TransientError(error.detail))
+            return self._fail(parcel, error if isinstance(error, RunError) else TransientError(error.detail))
         except DBAPIError as error:
             if _is_outage(error):
                 log.warning("publishing gave up", job=str(parcel.hold.job_id))
