@@ -12,6 +12,7 @@ from models.errors import FieldError, ValidationFailedError
 
 MAX_BLOCKS = 8
 MAX_CLASSES = 10_000
+_BIGGAN_KEYS = {"output_dim", "z_dim", "class_embed_dim", "num_classes", "n_stats"}
 
 
 def of_class(class_name: str, folder: Path, index: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -25,13 +26,15 @@ def of_class(class_name: str, folder: Path, index: Mapping[str, Any]) -> dict[st
 
 
 def of_config(folder: Path) -> dict[str, Any]:
-    """Family, tasks and profile of a transformers folder, from `config.json`.
+    """Family, tasks and profile of a folder of transformers, or of the public BigGAN weights, from `config.json`.
 
     Raises:
         ValueError: it does not say what it must.
         ValidationFailedError: a kind of net that needs a card, or is not run here.
     """
     config = read_json(folder / "config.json")
+    if config.keys() >= _BIGGAN_KEYS:
+        return _biggan(config)
     kind = str(config.get("model_type", ""))[:100]
     if kind != "swin2sr":
         text = f"{folder} holds a net of the kind {kind!r}, which needs a card (safelight.json)."
@@ -83,6 +86,19 @@ def _dit(folder: Path, index: Mapping[str, Any]) -> dict[str, Any]:
         "class_names": _names(index.get("id2label"), _number(config, "num_embeds_ada_norm")),
     }
     return {"family": "dit", "tasks": ["class_to_image", "interpolate"], "profile": profile}
+
+
+def _biggan(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of pytorch_pretrained_biggan, whose folders number their classes as ImageNet does; ours name them."""
+    names = config.get("class_names") or range(_number(config, "num_classes"))
+    profile = _fixed(_number(config, "output_dim")) | {"default_steps": 1, "max_steps": 1}
+    tasks = ["class_to_image", "interpolate"]
+    return {
+        "family": "biggan",
+        "tasks": tasks,
+        "profile": profile | {"class_names": [str(name) for name in names]},
+        "description": "BigGAN-deep",
+    }
 
 
 def _fixed(side: int) -> dict[str, Any]:

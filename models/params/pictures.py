@@ -123,7 +123,10 @@ class TranslateParams(OnePictureParams):
 
     image: PictureRef
     size: int | None = Field(
-        None, ge=32, le=2048, description="Pixels of the longer side to work at; at most the checkpoint's max_size."
+        None,
+        ge=32,
+        le=2048,
+        description="Pixels of the longer side to work at and to give back; the checkpoint's own if absent.",
     )
 
     def problems(self, profile: CheckpointProfile) -> list[FieldError]:
@@ -132,6 +135,10 @@ class TranslateParams(OnePictureParams):
             return []
         message = f"Must lie between {profile.min_size} and {profile.max_size} pixels for this checkpoint."
         return [problem("size", "size_not_allowed", message)]
+
+    def defaults(self, profile: CheckpointProfile) -> dict[str, Any]:
+        """What the net was trained at: it knows textures of that scale."""
+        return {} if self.size is not None else {"size": max(profile.default_width, profile.default_height)}
 
     def shape(self) -> tuple[object, ...]:
         """Pictures of equal shape go through together; the pipeline sorts them."""

@@ -52,6 +52,15 @@ def test_swin2sr_says_how_much_larger_it_makes_a_picture(tmp_path: Path) -> None
     assert not card.profile.reads_prompt
 
 
+def test_public_biggan_folders_go_by_number(tmp_path: Path) -> None:
+    config = {"output_dim": 128, "z_dim": 128, "class_embed_dim": 128, "num_classes": 1000, "n_stats": 51}
+    card = read_card(folder_of(tmp_path / "public", {"config.json": config}), name="deep")
+    assert (card.family, card.tasks) == ("biggan", ("class_to_image", "interpolate"))
+    assert (card.profile.default_width, card.profile.fixed_size, len(card.profile.class_names)) == (128, True, 1000)
+    ours = folder_of(tmp_path / "ours", {"config.json": config | {"num_classes": 2, "class_names": ["cat", "dog"]}})
+    assert read_card(ours, name="ours").profile.class_names == ("cat", "dog")
+
+
 @pytest.mark.parametrize(
     ("files", "code", "told"),
     [

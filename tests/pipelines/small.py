@@ -46,6 +46,42 @@ def vae(folder: Path, channels: int = 3) -> None:
     GaussianVae(VaeConfig(16, channels, 8, (8, 12), (12, 8, 8))).eval().save_pretrained(folder)
 
 
+def biggan(folder: Path, *, named: bool = True) -> None:
+    """16 pixels, three classes, eleven stored statistics."""
+    from worker.nets.biggan import BigGan, BigGanConfig
+
+    config = BigGanConfig(
+        output_dim=16,
+        z_dim=8,
+        class_embed_dim=8,
+        channel_width=8,
+        num_classes=3,
+        layers=((True, 16, 8), (False, 8, 4), (True, 4, 2), (False, 2, 1)),
+        attention_layer_position=3,
+        n_stats=11,
+        class_names=NAMES if named else (),
+    )
+    BigGan(config).eval().save_pretrained(folder)
+
+
+def cyclegan(folder: Path, channels: int = 3) -> None:
+    """Two blocks; sides in multiples of four."""
+    from worker.nets.cyclegan import CycleGanConfig, CycleGanGenerator
+
+    config = CycleGanConfig(in_channels=channels, out_channels=channels, ngf=4, n_blocks=2)
+    CycleGanGenerator(config).eval().save_pretrained(folder)
+
+
+def swin2sr(folder: Path, scale: int = 2) -> None:
+    """Windows of eight pixels."""
+    from transformers import Swin2SRConfig, Swin2SRForImageSuperResolution
+
+    config = Swin2SRConfig(
+        image_size=16, embed_dim=12, depths=[1, 1], num_heads=[2, 2], window_size=8, upscale=scale, num_channels=3
+    )
+    Swin2SRForImageSuperResolution(config).save_pretrained(folder)
+
+
 def conditional_gan(folder: Path) -> None:
     """16 pixels, three classes, in colour."""
     from tests.pipelines.tiny import gan
@@ -108,20 +144,26 @@ def dit(folder: Path, *, classes: int = 1000, learned: bool = False) -> None:
 
 
 MAKERS: dict[str, Callable[[Path], None]] = {
-    "conditional_gan": conditional_gan,
+    "biggan": biggan,
     "class_diffusion": class_diffusion,
+    "conditional_gan": conditional_gan,
+    "cyclegan": cyclegan,
     "dcgan": dcgan,
     "ddpm": ddpm,
     "dit": dit,
     "stylegan2": stylegan2,
+    "swin2sr": swin2sr,
     "vae": vae,
 }
 PROFILES: dict[str, dict[str, Any]] = {
+    "biggan": {"class_names": NAMES},
     "conditional_gan": {"class_names": NAMES},
     "class_diffusion": {"class_names": NAMES, "default_steps": 4, "default_guidance": 2.0},
     "ddpm": {"default_steps": 4},
     "dit": {"class_names": NAMES, "default_steps": 4, "default_guidance": 2.0},
+    "cyclegan": {"default_width": 32, "default_height": 32},
     "stylegan2": {"style_layers": 6},
+    "swin2sr": {"scales": (2,), "max_input_pixels": 40 * 40},
 }
 
 

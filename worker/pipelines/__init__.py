@@ -9,14 +9,19 @@ if TYPE_CHECKING:
     from worker.pipelines.base import Pipeline
 
 FAMILIES: dict[str, str] = {
+    "biggan": "worker.pipelines.biggan:BigGan",
     "class_diffusion": "worker.pipelines.class_diffusion:ClassConditionalDiffusion",
     "conditional_gan": "worker.pipelines.conditional_gan:ConditionalGan",
+    "cyclegan": "worker.pipelines.cyclegan:CycleGan",
     "dcgan": "worker.pipelines.dcgan:Dcgan",
     "ddpm": "worker.pipelines.ddpm:Ddpm",
     "diffusers": "worker.pipelines.diffusers.family:Diffusers",
     "dit": "worker.pipelines.dit:Dit",
     "preprocess": "worker.pipelines.preprocess:Preprocess",
+    "real_esrgan": "worker.pipelines.real_esrgan:RealEsrgan",
+    "style_transfer": "worker.pipelines.style_transfer:PackagedStyles",
     "stylegan2": "worker.pipelines.stylegan2:StyleGan2",
+    "swin2sr": "worker.pipelines.swin2sr:Swin2Sr",
     "vae": "worker.pipelines.vae:Vae",
 }
 """Family → "module:class". Imported when first asked for: a worker without GANs never reads their code."""
