@@ -8,7 +8,7 @@ COMPILE := $(BIN)/python .ci/compile_lock.py --quiet --generate-hashes --no-head
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types contracts migrations mutants bench fuzz soak lock clean
+.PHONY: help demo gallery test check format lint types contracts migrations mutants bench fuzz soak lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ venv: $(STAMP) ## make .venv with the locked dependencies
 
 demo: $(STAMP) ## start everything, make pictures, leave them in demo/, stop again
 	$(BIN)/safelight demo --output demo
+
+gallery: $(STAMP) ## a picture of everything, and the page docs/gallery.md
+	$(BIN)/safelight gallery --page docs/gallery.md
 
 # Most of the slow tests wait for a lease or a process: three at a time, each on services of its own, keep two cores busy.
 TEST_PROCESSES ?= 3

@@ -34,6 +34,7 @@ COMMANDS = {
     "clients": "safelight.cli.clients:app",
     "webhooks": "safelight.cli.webhooks:app",
     "audit": "safelight.cli.clients:audit",
+    "gallery": "safelight.cli.gallery.command:gallery",
 }
 
 

@@ -11,16 +11,21 @@ COLUMNS = 4
 BACKGROUND = (245, 245, 245)
 
 
-def contact_sheet(pictures: Sequence[Path], to: Path) -> Path:
-    """Write the pictures, at least one, in rows of four."""
+def contact_sheet(
+    pictures: Sequence[Path], to: Path, *, tile_pixels: int = TILE_PIXELS, most_pixels: int | None = None
+) -> Path:
+    """Write the pictures, at least one, in rows of four; what is larger than `most_pixels` is shrunk to it."""
     from PIL import Image
 
     tiles = []
     for path in pictures:
         with Image.open(path) as picture:
-            factor = max(1, TILE_PIXELS // max(picture.size))
-            size = (picture.width * factor, picture.height * factor)
-            tiles.append(picture.convert("RGB").resize(size, Image.Resampling.NEAREST))
+            tile = picture.convert("RGB")
+            if most_pixels is not None:
+                tile.thumbnail((most_pixels, most_pixels))
+            factor = max(1, tile_pixels // max(tile.size))
+            size = (tile.width * factor, tile.height * factor)
+            tiles.append(tile.resize(size, Image.Resampling.NEAREST))
     columns = min(COLUMNS, len(tiles))
     width = max(tile.width for tile in tiles) + MARGIN_PIXELS
     height = max(tile.height for tile in tiles) + MARGIN_PIXELS
