@@ -91,8 +91,12 @@ class SmolLM2:
             # A copy of ours, which a full disk or a person may have damaged.
             shutil.rmtree(folder, ignore_errors=True)
             folder = _unpacked(cache)
-        self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
+            folder, padding_side="left", local_files_only=True
+        )
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        )
         self._model: Any = model.eval()
 
     def generate(
@@ -218,9 +222,9 @@ def _convert(source: Path, target: Path) -> None:
     from safetensors.torch import save_file
 
     transformers = _transformers()
-    given: dict[str, Any] = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
-    model = transformers.AutoModelForCausalLM.from_pretrained(**given, dtype=torch.float32)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(**given)
+    folder, local = source.parent, {"gguf_file": source.name, "local_files_only": True}
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **local)  # nosec B615
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)  # nosec B615  # a file pinned by its hash
     # The library refuses to save what it calls quantised; these are ordinary tensors by now.
     tied = set(model._tied_weights_keys or ()) if model.config.tie_word_embeddings else set()  # noqa: SLF001
     tensors = {name: value.half().contiguous() for name, value in model.state_dict().items() if name not in tied}
