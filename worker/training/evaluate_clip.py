@@ -12,17 +12,19 @@ from typing import Final
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer
 
+from worker.media.sheets import contact_sheet
 from worker.nets.vocabulary import Vocabulary, Word
-from worker.training.batches import Composites, to_tensor
+from worker.training.batches import Composites, to_pictures, to_tensor
 from worker.training.claims import AXES, LANGUAGES, describe, fits, named, near_miss, shown_in
 from worker.training.clip import ClipSettings, build, picture_features, text_features
 from worker.training.clip_folder import calibrated, write
-from worker.training.composites import Combination, combinations, compose
+from worker.training.composites import Combination, as_bytes, combinations, compose
 from worker.training.evaluate import prompts_for, wilson
 from worker.training.loop import STATE_FILE, rng_of
 from worker.training.sprites import Sprites
@@ -31,6 +33,7 @@ COUNT: Final = 800
 LINE_UP: Final = 100
 TEXT_BATCH: Final = 256
 SEED: Final = 17
+SAMPLES: Final = 16
 
 
 def load_average(run: Path, tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -67,17 +70,21 @@ def share(hits: Tensor) -> dict[str, float | int]:
     }
 
 
+@torch.no_grad()
+def told(clip: CLIPModel, tokenizer: CLIPTokenizer, vocabulary: Vocabulary, seen: Tensor, language: str) -> Tensor:
+    """The noun, style and background whose texts lie nearest to each picture's features: ``(B, 3)``."""
+    words = (word_features(clip, tokenizer, getattr(vocabulary, f"{axis}s"), language) for axis in AXES)
+    return torch.stack([(seen @ features.T).argmax(dim=1) for features in words], dim=1)
+
+
 def naming(
     clip: CLIPModel, tokenizer: CLIPTokenizer, vocabulary: Vocabulary, seen: Tensor, shown: Tensor
 ) -> dict[str, dict[str, dict[str, float | int]]]:
     """How often each axis, and all at once, is named rightly, by language."""
     report = {}
     for language in LANGUAGES:
-        hits = {}
-        for column, axis in enumerate(AXES):
-            words = word_features(clip, tokenizer, getattr(vocabulary, f"{axis}s"), language)
-            hits[axis] = (seen @ words.T).argmax(dim=1) == shown[:, column]
-        hits["all three"] = torch.stack(list(hits.values())).all(dim=0)
+        right = told(clip, tokenizer, vocabulary, seen, language) == shown
+        hits = dict(zip(AXES, right.T, strict=True)) | {"all three": right.all(dim=1)}
         report[language] = {axis: share(values) for axis, values in hits.items()}
     return report
 
@@ -116,7 +123,7 @@ def calibration(clip: CLIPModel, tokenizer: CLIPTokenizer, sprites: Sprites) -> 
 
 
 def evaluate(folder: Path, sprites: Sprites, out: Path) -> None:
-    """Grade a folder; writes ``metrics.json`` into ``out``."""
+    """Grade a folder; writes ``metrics.json`` and a sheet of pictures with what it says of them into ``out``."""
     clip = CLIPModel.from_pretrained(folder).eval()  # our folder  # nosec B615
     tokenizer = CLIPTokenizer.from_pretrained(folder)  # our folder  # nosec B615
     every = combinations(held_out=True)
@@ -132,6 +139,10 @@ def evaluate(folder: Path, sprites: Sprites, out: Path) -> None:
         f"retrieval among {LINE_UP}": retrieval(clip, tokenizer, seen, items),
     }
     out.mkdir(parents=True, exist_ok=True)
+    sentences = [vocabulary.sentence(*row, "en") for row in told(clip, tokenizer, vocabulary, seen, "en").tolist()]
+    pictures = [as_bytes(picture) for picture in to_pictures(images[:SAMPLES])]
+    contacts = contact_sheet(pictures, sentences[:SAMPLES], columns=4, cell_pixels=320)
+    Image.fromarray(contacts).save(out / "samples.png", optimize=True)
     (out / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=1))
 

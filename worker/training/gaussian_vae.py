@@ -42,7 +42,7 @@ class GaussianVaeSettings:
     decoder_widths: tuple[int, ...] = (128, 72, 48, 32, 24)
     rates: Rates = field(default_factory=lambda: Rates(muon=2e-3, adamw=1e-3))
     clip: float = 1.0
-    kl_weight: float = 1e-3
+    kl_weight: float = 5e-3
     kl_warmup_steps: int = 1000
     decay: float = 0.998
     mirror: bool = True
