@@ -4,7 +4,7 @@
     claim   T2   worker    queued → running       fail     T5  worker   running → failed | queued
     extend  T3   worker    the heartbeat          release      worker   running → queued (drain), canceled
     cancel  T7   API       → canceled             reap     T6  sweeper  running → queued | failed
-                                                  expire       sweeper  queued → expired
+    say_made     courier   running, and harmless  expire       sweeper  queued → expired
     announce     all       waiting → queued | failed | canceled, in the transaction that ends what was needed
 
 Each verb takes a session inside a transaction that its caller commits, and is one guarded UPDATE: no row back means
@@ -17,6 +17,7 @@ from models.jobs.delete import delete_final
 from models.jobs.fail import Failure, fail
 from models.jobs.guard import Hold
 from models.jobs.heartbeat import Beat, extend
+from models.jobs.made import say_made
 from models.jobs.needs import needs_of, pools_woken
 from models.jobs.prepare import CheckpointCard, Submission, batch_key, parse_task, request_digest
 from models.jobs.publish import Output, Published, publish
@@ -58,6 +59,7 @@ __all__ = [
     "release_canceled",
     "release_drained",
     "request_digest",
+    "say_made",
     "submit",
     "submit_chain",
     "work_waits",

@@ -18,6 +18,7 @@ from models.base import seconds
 from models.errors import WORKER_LOST
 from models.jobs.announce import announce
 from models.jobs.guard import NO_LEASE, end_attempt, give_back_quota
+from models.jobs.made import is_made
 from models.jobs.rows import Attempt, Job
 from models.states import AttemptOutcome, JobState
 
@@ -37,7 +38,8 @@ def reap_lost(session: Session, max_crashes: int) -> Reaped:
     """Running → queued when the lease ran out; → failed at the crash cap; → canceled if that had been asked for.
 
     A lost lease counts as a crash only when the job was alone, in its batch and in its worker: in company any of the
-    others may have been the cause, so all of them run alone next time and the guilty one shows itself.
+    others may have been the cause, so all of them run alone next time and the guilty one shows itself. Nor does it
+    count when the pictures were made and only waited for S3.
     """
     other = aliased(Job, name="other")
     company = exists().where(other.state == text("'running'"), other.lease_owner == Job.lease_owner, other.id != Job.id)
@@ -48,7 +50,7 @@ def reap_lost(session: Session, max_crashes: int) -> Reaped:
             Job.attempt,
             Job.crash_count,
             Job.cancel_requested,
-            ((Attempt.batch_jobs == 1) & ~company).label("alone"),
+            ((Attempt.batch_jobs == 1) & ~company & ~is_made()).label("alone"),
         )
         .join(Attempt, (Attempt.job_id == Job.id) & (Attempt.number == Job.attempt))
         .where(Job.state == text("'running'"), Job.lease_expires_at < func.now())

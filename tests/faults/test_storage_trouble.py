@@ -2,6 +2,8 @@
 
 import io
 import itertools
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -28,7 +30,8 @@ from tests.seeding import Seeder
 from tests.worker.conftest import Crew, until
 
 SHORT = {"SAFELIGHT_LEASE_SECONDS": "3", "SAFELIGHT_SWEEP_SECONDS": "0.3", "SAFELIGHT_RETRY_BASE_SECONDS": "0"}
-RETRIED, SUCCEEDED = AttemptOutcome.RETRIED, AttemptOutcome.SUCCEEDED
+LOST, RETRIED, SUCCEEDED = AttemptOutcome.LOST, AttemptOutcome.RETRIED, AttemptOutcome.SUCCEEDED
+CRASH_CAP = 2
 DISK = "64m"
 
 pytestmark = pytest.mark.slow
@@ -69,6 +72,33 @@ def test_the_pictures_are_kept_and_the_leases_extended(
     for each in (job, later):
         assert_ended_once(sessions, storage, each, SUCCEEDED)
         assert len(trace.runs(each)) == 1
+
+
+def test_a_worker_that_dies_while_s3_is_away_is_no_crash_of_what_it_had_made(
+    crew: Crew,
+    seed: Seeder,
+    sessions: Sessions,
+    storage: Storage,
+    slow_checkpoint: CheckpointCard,
+    s3_line: Proxy,
+) -> None:
+    """Given a picture that S3 does not take, when its worker is killed again and again, then the job is not blamed."""
+    crew.sweeper(**SHORT, SAFELIGHT_MAX_CRASHES=str(CRASH_CAP))
+    s3_line.freeze()
+    job = seed.job(seed.client(), slow_checkpoint)
+    for attempt in range(1, CRASH_CAP + 1):
+        worker = crew.worker(**SHORT, **to_s3(s3_line))
+        until(lambda: read(sessions, job).attempts[attempt - 1 :], what="the claim")  # noqa: B023
+        until(lambda: read(sessions, job).attempts[-1].measures, what="the courier's word")
+        os.killpg(worker.pid, signal.SIGKILL)
+        until(lambda: crew.states(job) == [JobState.QUEUED], what="the reaping")
+
+    s3_line.thaw()
+    crew.worker(**SHORT, **to_s3(s3_line))
+
+    assert crew.finish(job, seconds=60) == [JobState.SUCCEEDED]
+    found = assert_ended_once(sessions, storage, job, *[LOST] * CRASH_CAP, SUCCEEDED)
+    assert found.job.crash_count == 0
 
 
 def test_after_its_budget_the_job_is_tried_again(

@@ -32,6 +32,7 @@ from models.jobs import (
     reap_lost,
     release_canceled,
     release_drained,
+    say_made,
 )
 from models.jobs.fail import Budgets, decide
 from models.session import Sessions
@@ -201,6 +202,22 @@ def test_a_lost_lease_is_no_crash_of_a_job_whose_worker_held_another(seed: Seede
         reap_lost(session, max_crashes=3)
     assert [seed.read(job).crash_count for job in (stored, running, elsewhere)] == [0, 0, 1]
     assert [seed.read(job).isolate for job in (stored, running, elsewhere)] == [True] * 3
+
+
+def test_a_lost_lease_is_no_crash_of_a_job_that_only_waited_to_be_stored(seed: Seeder, sessions: Sessions) -> None:
+    """Given an attempt of which its courier said so, when it is lost, then it does not count; the next one does."""
+    job = seed.job(seed.client(), seed.checkpoint())
+    for attempt, crashes in ((1, 0), (2, 1)):
+        (claimed,) = seed.claim()
+        with sessions.begin() as session:
+            assert not say_made(session, replace(claimed.hold, owner="another"))
+            assert not say_made(session, replace(claimed.hold, attempt=attempt + 1))
+            assert attempt == 2 or say_made(session, claimed.hold)
+        expire_lease(sessions, job)
+        with sessions.begin() as session:
+            assert reap_lost(session, max_crashes=3).requeued == 1
+            assert not say_made(session, claimed.hold), "it has ended"
+        assert seed.read(job).crash_count == crashes
 
 
 def test_a_fresh_lease_is_not_reaped(seed: Seeder, sessions: Sessions, claimed: ClaimedJob) -> None:

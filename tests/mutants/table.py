@@ -328,6 +328,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/models/test_endings.py::test_a_lost_lease_is_no_crash_of_a_job_whose_worker_held_another",
     ),
     _mutant(
+        "crashes_count_while_s3_is_away",
+        "models/jobs/sweep.py",
+        " & ~is_made()",
+        "",
+        "tests/models/test_endings.py::test_a_lost_lease_is_no_crash_of_a_job_that_only_waited_to_be_stored",
+    ),
+    _mutant(
         "busy_workers_claim_suspects",
         "models/jobs/claim.py",
         "allowed = select(head.c.id) if suspects else select(head.c.id).where(~head.c.isolate)",

@@ -4,8 +4,9 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Timer
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from models.errors import PipelineFailedError, RunError, StorageError, TransientError
 from models.failpoints import reach
-from models.jobs import Failure, Hold, Output, Published, fail, publish
+from models.jobs import Failure, Hold, Output, Published, fail, publish, say_made
 from models.session import Sessions
 from models.settings import Settings
 from worker.courier.frames import Delivery, Parcel
@@ -23,6 +24,8 @@ from worker.courier.put import Put
 from worker.courier.signing import Signer
 
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0)
+PATIENCE_SECONDS = 1.0
+"""What takes longer to be stored waits for S3."""
 
 log = structlog.get_logger()
 
@@ -72,19 +75,37 @@ class Service:
         return Delivery.FENCED if published is Published.FENCED else Delivery.PUBLISHED
 
     def _store_all(self, parcel: Parcel, parts: Sequence[Part], dropped: Event, deadline: float) -> Sequence[Output]:
-        if len(parts) == 1:
-            stored = [self._store(parcel, parts[0], dropped, deadline)]
-        else:
-            stored = list(self.pictures.map(lambda part: self._store(parcel, part, dropped, deadline), parts))
+        left = itertools.count(len(parts) - 1, -1)
+        patience = Timer(PATIENCE_SECONDS, self._say_made, (parcel.hold,))
+
+        def is_prepared() -> None:
+            if not next(left):
+                patience.start()
+
+        def store(part: Part) -> Output | None:
+            return self._store(parcel, part, dropped, deadline, is_prepared)
+
+        try:
+            stored = [store(parts[0])] if len(parts) == 1 else list(self.pictures.map(store, parts))
+        finally:
+            patience.cancel()
         return [output for output in stored if output is not None]
 
-    def _store(self, parcel: Parcel, part: Part, dropped: Event, deadline: float) -> Output | None:
+    def _store(
+        self, parcel: Parcel, part: Part, dropped: Event, deadline: float, is_prepared: Callable[[], object]
+    ) -> Output | None:
         """Put one part. None for a file of a checkpoint: it is no artifact."""
         prepared = prepare(parcel, part, self.signer)
+        is_prepared()
         reach("before_put")
         _until(deadline, dropped, lambda: self.put(prepared.key, prepared.body, prepared.media_type, prepared.sha256))
         reach("after_put")
         return prepared.output
+
+    def _say_made(self, hold: Hold) -> None:
+        """Nothing is left to encode, and S3 lets it wait: whatever ends this worker now is not the job's fault."""
+        with suppress(SQLAlchemyError):
+            self._transact(lambda session: say_made(session, hold))
 
     def _fail_unexpected(self, parcel: Parcel, error: Exception) -> Delivery:
         log.error("storing failed", job=str(parcel.hold.job_id), exc_info=error)
