@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from worker.packaged.real_esrgan import MARGIN, SCALE, Enlarger, NcnnEnlarger, Net, TorchEnlarger, net_of
+from worker.packaged.real_esrgan import MARGIN, SCALE, TILE, Enlarger, NcnnEnlarger, Net, TorchEnlarger, net_of
 from worker.pipelines.base import CheckpointFiles
 from worker.pipelines.enlarging import Upscaler
 from worker.pipelines.failures import guarded_load
@@ -10,8 +10,9 @@ from worker.pipelines.failures import guarded_load
 if TYPE_CHECKING:
     from worker.devices import Device
 
-TILES = {Net.PHOTO: 128, Net.DRAWING: 192, Net.FAST: 256}
-"""Pixels of the small picture: on one CPU core each takes some seconds, and between tiles a job can be canceled."""
+TILES = {Net.PHOTO: TILE, Net.DRAWING: TILE, Net.FAST: 256}
+"""Pixels of the small picture: the large nets take 1.3 GiB for one, and seconds on a CPU; between tiles a job can be
+canceled."""
 GPU_TILE = 512
 PARAMETERS = {Net.PHOTO: 16_700_000, Net.DRAWING: 4_470_000, Net.FAST: 621_000}
 BYTES = 4
