@@ -32,7 +32,7 @@ def get_result(path: JobPath) -> Answer | Response:
     """What a job made: a redirect to its one artifact, or the list when there are several or none."""
     with get_services().reader() as session:
         job = visible_job(session, path.job_id, whole=True)
-    _check_result(job)
+    check_result(job)
     if len(job.artifacts) != 1:
         items = [artifact_view(artifact) for artifact in job.artifacts]
         return Answer(ArtifactList(items=items, result=job.result or {}))
@@ -50,7 +50,8 @@ def get_preview(path: JobPath) -> Response:
     return Response(picture, mimetype="image/png", headers={"Cache-Control": "no-store"})
 
 
-def _check_result(job: Job) -> None:
+def check_result(job: Job) -> None:
+    """Raises ConflictError where there is no result, GoneError where it was deleted."""
     if job.state is not JobState.SUCCEEDED:
         raise ConflictError(f"The job is {job.state.value}; it has no result.", state=job.state.value)
     if job.results_deleted_at is not None:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.auth import Access, audited, principal, visible_client
 from api.jobs.access import changeable_job, visible_job
 from api.jobs.preparing import NamedWebhook, Origin
-from api.jobs.results import add_result_routes
+from api.jobs.results import add_result_routes, check_result
 from api.jobs.schemas import (
     CancelQuery,
     CloneRequest,
@@ -27,7 +27,7 @@ from api.jobs.schemas import (
     WaitHeaders,
     WaitQuery,
 )
-from api.jobs.submitting import place, price, repeat_body
+from api.jobs.submitting import place, place_again, price, repeat_body
 from api.jobs.views import checkpoint_ref, job_detail, job_view
 from api.reading import read_json
 from api.room import Answer, Room, either
@@ -131,6 +131,26 @@ def retry_job(path: JobPath, header: RepeatHeaders) -> Answer:
     key, digest = _idempotency(header.idempotency_key, {"retry": str(job.id)})
     origin = Origin(job.client_id, key, digest, job.id, webhook=NamedWebhook.of(job))
     return _placed(services, repeat_body(job, CloneRequest()), origin, None)
+
+
+@room.endpoint(
+    "post", "/jobs/<uuid:job_id>/reproduce", access=Access.WRITE, answers={202: JobView}, problems=(409, 410, 422, 429)
+)
+def reproduce_job(path: JobPath, header: RepeatHeaders) -> Answer:
+    """Run a job that succeeded once more, on the same weights with the same seed, and compare.
+
+    The new job's `result.reproduction` says of each picture whether its pixels are identical, or else how alike the two
+    are (SSIM).
+    """
+    services = get_services()
+    with services.reader() as session:
+        job = changeable_job(session, path.job_id, whole=True)
+    check_result(job)
+    key, digest = _idempotency(header.idempotency_key, {"reproduce": str(job.id)})
+    origin = Origin(job.client_id, key, digest, job.id, reproduces=True)
+    submitted, view = place_again(services, job, origin)
+    headers = {"Location": view.urls.self} | ({"Idempotency-Replayed": "true"} if submitted.replayed else {})
+    return Answer(view, HTTPStatus.ACCEPTED, headers, frozenset({"attempts"}))
 
 
 @room.endpoint("post", "/jobs/<uuid:job_id>/clone", access=Access.WRITE, answers={202: JobView}, problems=(422, 429))

@@ -299,6 +299,7 @@ class JobUrls(BaseModel):
     events: str
     cancel: str
     retry: str
+    reproduce: str
     result: str
     preview: str
 

@@ -30,6 +30,7 @@ from models.jobs import (
 )
 from models.jobs.needs import link
 from models.jobs.queries import Place, get_job
+from models.params import TASKS
 from models.states import LANE_RANKS, JobState
 from models.webhooks.endpoints import EndpointQuotaError, find_named, get_or_create_named
 
@@ -55,6 +56,34 @@ def place(services: Services, body: JobBody, origin: Origin) -> tuple[Submitted,
             queue = queue_view(services, session, job, card.seconds_per_step)
     ref = CheckpointRef.model_construct(name=card.name, revision=card.revision)
     return submitted, job_view(job, ref, artifacts=[], queue=queue)
+
+
+def place_again(services: Services, job: Job, origin: Origin) -> tuple[Submitted, JobView]:
+    """Submit a job once more exactly as it is stored: on its own checkpoint, even where that has a newer revision.
+
+    `job` comes with its checkpoint.
+    """
+    wanted = Submission(
+        client_id=origin.client_id,
+        task=job.task,
+        checkpoint_id=job.checkpoint_id,
+        pool=job.pool,
+        params=TASKS[job.task].model_validate(job.params),
+        batch_key=job.batch_key,
+        retention_seconds=job.retention_seconds,
+        lane=LANES[job.lane],
+        priority=min(job.priority, allowed_priority()),
+        tag=job.tag,
+        reproducible=job.reproducible,
+        idempotency_key=origin.idempotency_key,
+        request_sha256=origin.request_sha256,
+        source_job_id=job.id,
+        reproduces=True,
+        embed_prompt=job.embed_prompt,
+    )
+    submitted = _submit(services, [wanted], origin)
+    with services.reader() as session:
+        return submitted, _replayed_view(services, session, submitted.job_id)
 
 
 def _submit(services: Services, chain: Sequence[Submission], origin: Origin) -> Submitted:
@@ -167,10 +196,11 @@ def price(services: Services, body: JobBody) -> PriceView:
 
 
 def _witness(origin: Origin) -> Callable[[Session, UUID], None] | None:
-    """What else belongs into the transaction of a retry for another client."""
+    """What else belongs into the transaction of a repetition for another client."""
     if not origin.for_another:
         return None
-    return lambda session, _new: audited(session, origin.client_id, "job.retry", origin.source_job_id)
+    verb = "job.reproduce" if origin.reproduces else "job.retry"
+    return lambda session, _new: audited(session, origin.client_id, verb, origin.source_job_id)
 
 
 def repeat_body(job: Job, changes: CloneRequest) -> JobBody:

@@ -100,6 +100,7 @@ def job_urls(job_id: UUID) -> JobUrls:
         events=f"{base}/events",
         cancel=f"{base}/cancel",
         retry=f"{base}/retry",
+        reproduce=f"{base}/reproduce",
         result=f"{base}/result",
         preview=f"{base}/preview",
     )

@@ -19,7 +19,7 @@ from models.settings import Settings
 from models.storage import Storage
 from tests.api.conftest import PROMPT, Caller
 from tests.api.helpers import eventually, free_port, hear_of_a_worker, succeed
-from tests.seeding import Seeder
+from tests.seeding import PROFILE, Seeder
 
 
 def test_a_submitted_job_is_queued_and_says_where_it_stands(caller: Caller, seed: Seeder) -> None:
@@ -268,3 +268,25 @@ def test_a_replay_is_answered_after_its_checkpoint_was_disabled(caller: Caller, 
     assert again.json is not None
     assert (again.status_code, again.json["id"]) == (202, first["id"])
     assert caller.post("/v1/jobs", PROMPT).status_code == 422
+
+
+def test_a_job_that_succeeded_is_reproduced_on_its_own_checkpoint(
+    caller: Caller, seed: Seeder, sessions: Sessions, storage: Storage
+) -> None:
+    """Even when the checkpoint has a newer revision by then; and only what has a result to compare with."""
+    job = caller.submit(tag="mine", reproducible=True)
+    assert caller.post(job["urls"]["reproduce"]).status_code == 409
+    succeed(seed, sessions, storage)
+    before = seed.read(uuid.UUID(job["id"]))
+    seed.checkpoint(location="newer", profile=PROFILE.model_copy(update={"default_steps": 5}))
+
+    answer = caller.post(job["urls"]["reproduce"], headers={"Idempotency-Key": "once"})
+    again = caller.post(job["urls"]["reproduce"], headers={"Idempotency-Key": "once"})
+
+    assert (answer.status_code, again.json["id"]) == (202, answer.json["id"])
+    row = seed.read(uuid.UUID(answer.json["id"]))
+    assert (row.checkpoint_id, row.batch_key, row.params) == (before.checkpoint_id, before.batch_key, before.params)
+    assert (row.reproduces, row.source_job_id, row.reproducible, row.tag) == (True, before.id, True, "mine")
+    with sessions.begin() as session:
+        session.execute(text("UPDATE jobs SET results_deleted_at = now()"))
+    assert caller.post(job["urls"]["reproduce"]).status_code == 410

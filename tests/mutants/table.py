@@ -184,9 +184,9 @@ MUTANTS: tuple[Mutant, ...] = (
         """_until(
                 deadline,
                 dropped,
-                lambda: self._transact(lambda s: publish(s, parcel.hold, outputs, measures, parcel.result, trained)),
+                lambda: self._transact(lambda s: publish(s, parcel.hold, outputs, measures, result, trained)),
             )""",
-        "self._transact(lambda s: publish(s, parcel.hold, outputs, measures, parcel.result, trained))",
+        "self._transact(lambda s: publish(s, parcel.hold, outputs, measures, result, trained))",
         f"{LOST_ANSWERS}::test_of_a_publish[request]",
     ),
     _mutant(

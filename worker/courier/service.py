@@ -18,9 +18,11 @@ from models.failpoints import reach
 from models.jobs import Failure, Hold, Output, Published, fail, publish, say_made
 from models.session import Sessions
 from models.settings import Settings
+from models.storage import Storage
 from worker.courier.frames import Delivery, Parcel
 from worker.courier.parts import Part, parts_of, prepare, registration_of
 from worker.courier.put import Put
+from worker.courier.reproduction import compare
 from worker.courier.signing import Signer
 
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0)
@@ -54,10 +56,11 @@ class Service:
             outputs = self._store_all(parcel, parts, dropped, deadline)
             measures = parcel.measures | {"store_seconds": round(time.monotonic() - started, 4)}
             trained = registration_of(parcel)
+            result = self._result(parcel, parts, outputs, dropped, deadline)
             published = _until(
                 deadline,
                 dropped,
-                lambda: self._transact(lambda s: publish(s, parcel.hold, outputs, measures, parcel.result, trained)),
+                lambda: self._transact(lambda s: publish(s, parcel.hold, outputs, measures, result, trained)),
             )
         except DroppedError:
             return Delivery.DROPPED
@@ -73,6 +76,16 @@ class Service:
             return self._fail_unexpected(parcel, error)
         reach("after_commit")
         return Delivery.FENCED if published is Published.FENCED else Delivery.PUBLISHED
+
+    def _result(
+        self, parcel: Parcel, parts: Sequence[Part], outputs: Sequence[Output], dropped: Event, deadline: float
+    ) -> dict[str, Any]:
+        """What the run said, and how it compares with the one that it reproduces."""
+        if parcel.reproduces is None:
+            return parcel.result
+        read = Storage(self.settings).get
+        compared = _until(deadline, dropped, lambda: self._transact(lambda s: compare(s, read, parcel, parts, outputs)))
+        return parcel.result | {"reproduction": compared}
 
     def _store_all(self, parcel: Parcel, parts: Sequence[Part], dropped: Event, deadline: float) -> Sequence[Output]:
         left = itertools.count(len(parts) - 1, -1)
