@@ -139,7 +139,8 @@ def evaluate(folder: Path, sprites: Sprites, out: Path) -> None:
         f"retrieval among {LINE_UP}": retrieval(clip, tokenizer, seen, items),
     }
     out.mkdir(parents=True, exist_ok=True)
-    sentences = [vocabulary.sentence(*row, "en") for row in told(clip, tokenizer, vocabulary, seen, "en").tolist()]
+    words = told(clip, tokenizer, vocabulary, seen, "en").tolist()
+    sentences = [vocabulary.sentence(noun, style, ground, "en") for noun, style, ground in words]
     pictures = [as_bytes(picture) for picture in to_pictures(images[:SAMPLES])]
     contacts = contact_sheet(pictures, sentences[:SAMPLES], columns=4, cell_pixels=320)
     Image.fromarray(contacts).save(out / "samples.png", optimize=True)
