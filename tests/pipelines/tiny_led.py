@@ -132,12 +132,12 @@ def latent_upscaler(folder: Path) -> None:
         act_fn="gelu",
         attention_head_dim=8,
         norm_num_groups=None,
-        block_out_channels=(32, 32),
+        block_out_channels=(32, 32, 64, 64),
         time_cond_proj_dim=160,
         conv_in_kernel=1,
         conv_out_kernel=1,
         cross_attention_dim=32,
-        down_block_types=("KDownBlock2D", "KCrossAttnDownBlock2D"),
+        down_block_types=("KDownBlock2D", *["KCrossAttnDownBlock2D"] * 3),
         in_channels=8,
         mid_block_type=None,
         only_cross_attention=False,
@@ -145,7 +145,7 @@ def latent_upscaler(folder: Path) -> None:
         resnet_time_scale_shift="scale_shift",
         time_embedding_type="fourier",
         timestep_post_act="gelu",
-        up_block_types=("KCrossAttnUpBlock2D", "KUpBlock2D"),
+        up_block_types=(*["KCrossAttnUpBlock2D"] * 3, "KUpBlock2D"),
     )
     StableDiffusionLatentUpscalePipeline(
         vae=tiny.autoencoder(), unet=net, scheduler=EulerDiscreteScheduler(prediction_type="sample"), **words(folder)

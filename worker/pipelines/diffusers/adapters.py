@@ -1,5 +1,6 @@
 """LoRAs over a loaded checkpoint: laid on for one batch, taken off behind it (Hu et al. 2021)."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +54,9 @@ def _load(pipe: Any, folder: Path, name: str) -> None:
     settings = {"weight_name": weights[0].name, "local_files_only": True, "use_safetensors": True}
     stored = pipe.lora_state_dict(folder, **settings)
     matrices = stored[0] if isinstance(stored, tuple) else stored
-    pipe.load_lora_weights(folder, adapter_name=name, **settings)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several at a time are meant
+        pipe.load_lora_weights(folder, adapter_name=name, **settings)
     wanted = sum(not key.endswith(_SCALES) for key in matrices)
     found = sum(
         f".{name}." in key and "lora_" in key
