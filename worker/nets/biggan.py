@@ -261,10 +261,12 @@ class BigGan(nn.Module):
         config = read_config(folder)
         try:
             layers = tuple((bool(up), int(width_in), int(width_out)) for up, width_in, width_out in config["layers"])
-            model = cls(BigGanConfig(**(config | {"layers": layers})))
+            # The public ones have up to 56 million parameters: they are not drawn at random only to be thrown away.
+            with torch.device("meta"):
+                model = cls(BigGanConfig(**(config | {"layers": layers})))
         except (KeyError, TypeError, ValueError) as error:
             raise FolderError(f"{folder.name} holds no BigGAN: {error}") from error
-        fit(model, read_weights(folder))
+        fit(model, read_weights(folder), assign=True)
         return model.float().eval().requires_grad_(requires_grad=False)
 
 

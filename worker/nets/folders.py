@@ -51,8 +51,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def fit(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load the tensors, all of them and nothing else, as the module's own types.
+def fit(module: nn.Module, tensors: Mapping[str, Tensor], *, assign: bool = False) -> None:
+    """Load the tensors, all of them and nothing else; ``assign`` puts them in the place of a module's without memory.
 
     Raises:
         FolderError: a tensor is missing, is not wanted, or has another shape; the message names the first few.
@@ -68,7 +68,10 @@ def fit(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     ]
     if parts:
         raise FolderError(f"the weights do not fit the config: {'; '.join(parts)}")
-    module.load_state_dict(dict(tensors))
+    # A copy is aligned as torch likes it; a view of the file is not, and kernels for that round differently.
+    module.load_state_dict(
+        {name: value.clone() for name, value in tensors.items()} if assign else dict(tensors), assign=assign
+    )
 
 
 def write_folder(

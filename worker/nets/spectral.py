@@ -19,12 +19,13 @@ class Spectral(nn.Module):
         super().__init__()
         self.eps = eps
         self.weight_orig = nn.Parameter(torch.empty(shape))
-        nn.init.orthogonal_(self.weight_orig)
         self.bias = nn.Parameter(torch.zeros(shape[0])) if bias else None
         matrix = self.weight_orig.detach().flatten(1)
         self.register_buffer("weight_u", F.normalize(torch.randn(matrix.shape[0]), dim=0))
         self.register_buffer("weight_v", F.normalize(torch.randn(matrix.shape[1]), dim=0))
-        self.iterate(5)
+        if not self.weight_orig.is_meta:  # there, weights are about to be put in their place
+            nn.init.orthogonal_(self.weight_orig)
+            self.iterate(5)
 
     @torch.no_grad()
     def iterate(self, times: int = 1) -> None:
