@@ -13,8 +13,8 @@ from models.checkpoints.card import CARD_NAME, Card, PackageCard, read_card, rea
 from models.checkpoints.manifest import FileManifest, sha256_of
 from models.checkpoints.registry import Registration
 from models.checkpoints.rows import Source
-from models.errors import FieldError, ValidationFailedError
-from models.packages import find, paths_in
+from models.errors import CheckpointUnavailableError
+from models.packages import find, install_command, paths_in
 
 PRODUCT = "safelight"
 
@@ -23,8 +23,8 @@ def read_starter(folder: Path) -> Registration:
     """Of a folder that ships with the product: its own weights, a package's, or none.
 
     Raises:
-        CheckpointUnavailableError: the package is not installed here; names the command.
-        ValidationFailedError: the card or the files do not fit.
+        CheckpointUnavailableError: the package is not installed here, or its files were changed; names the command.
+        ValidationFailedError: the card, or a folder's own files, do not fit.
     """
     card = read_card(folder) if (folder / CARD_NAME).is_file() else None
     if card is not None and card.package is not None:
@@ -71,6 +71,6 @@ def _in_record(digest: str) -> str:
     return base64.urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")
 
 
-def _changed(found: metadata.Distribution, relative: str) -> ValidationFailedError:
-    text = f"{relative} is not the file that {found.name} {found.version} was installed with; install it again."
-    return ValidationFailedError([FieldError("/package", "changed", text)])
+def _changed(found: metadata.Distribution, relative: str) -> CheckpointUnavailableError:
+    command = f"{install_command(found.name, found.version)} --force-reinstall"
+    return CheckpointUnavailableError(f"{relative} is not the file that the package was installed with: {command}")

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from models import bootstrap as starting
 from models import packages
-from models.checkpoints import Checkpoint, FileManifest, Source, register
+from models.checkpoints import Checkpoint, FileManifest, Source, list_checkpoints, register
 from models.checkpoints.card import read_folder
 from models.checkpoints.names import check_location
 from models.checkpoints.shipped import read_starter
@@ -87,7 +88,7 @@ def test_a_worker_finds_the_files_and_holds_them_against_the_row(
 
 def test_a_file_that_was_changed_after_it_was_installed(site: Path, starter: Path) -> None:
     (site / "packed_weights" / "net.onnx").write_bytes(b"another net")
-    with pytest.raises(ValidationFailedError, match="install it again"):
+    with pytest.raises(CheckpointUnavailableError, match="--force-reinstall"):
         read_starter(starter)
 
 
@@ -95,7 +96,7 @@ def test_a_file_that_is_a_link(site: Path, starter: Path, tmp_path: Path) -> Non
     (tmp_path / "outside.onnx").write_bytes(NET)
     (site / "packed_weights" / "net.onnx").unlink()
     (site / "packed_weights" / "net.onnx").symlink_to(tmp_path / "outside.onnx")
-    with pytest.raises(ValidationFailedError, match="install it again"):
+    with pytest.raises(CheckpointUnavailableError, match="--force-reinstall"):
         read_starter(starter)
 
 
@@ -181,6 +182,29 @@ def test_files_of_what_has_none_are_refused(starter: Path, site: Path, sessions:
     nothing = replace(wanted, source=Source.PACKAGE, manifest=FileManifest({}))
     with sessions.begin() as session, pytest.raises(ValidationFailedError, match="names between one"):
         register(session, nothing)
+
+
+def test_a_start_without_a_package_has_one_checkpoint_less(
+    starter: Path, site: Path, tmp_path: Path, settings: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: a starter with weights of its own, and one whose package is gone, then changed, then there
+    monkeypatch.setattr(starting, "STARTERS", tmp_path)
+    own = written(tmp_path / "own", CARD | {"name": "own"})
+    (own / "model.safetensors").write_bytes(weights())
+    net = site / "packed_weights" / "net.onnx"
+
+    def names() -> set[str]:
+        starting.bootstrap(settings, None)
+        with sessions() as session:
+            return {row.name for row in list_checkpoints(session)}
+
+    net.write_bytes(b"another net")
+    assert names() == {"own"}
+    net.write_bytes(NET)
+    (starter / "safelight.json").write_text(json.dumps(CARD | {"package": PACKAGE | {"version": "2.0"}}))
+    assert names() == {"own"}
+    (starter / "safelight.json").write_text(json.dumps(CARD | {"package": PACKAGE}))
+    assert names() == {"own", "packed"}
 
 
 @pytest.mark.parametrize("location", ["packed-weights", "packed-weights>=1", "../up==1", "a==", "==1", "a==1/../2"])

@@ -74,7 +74,7 @@ PROMPT_WRITER: Final = Manner(
 class SmolLM2:
     """Loaded once; writes many. On the CPU, in float32."""
 
-    def __init__(self, cache: Path, threads: int = 1) -> None:
+    def __init__(self, cache: Path) -> None:
         """`cache` is where the unpacked weights are kept, about 270 MB.
 
         Raises:
@@ -82,7 +82,6 @@ class SmolLM2:
         """
         import torch
 
-        torch.set_num_threads(threads)
         transformers = _transformers()
         folder = _unpacked(cache)
         try:
