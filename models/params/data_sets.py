@@ -137,7 +137,7 @@ class TrainParams(SeededParams):
     image_size: Literal[32, 64] = Field(64, description="Pixels, of nets that are trained from nothing.")
     max_steps: int = Field(2000, ge=1, le=10_000_000)
     max_minutes: float = Field(60, gt=0, le=MAX_TRAINING_MINUTES)
-    batch_size: int | None = Field(None, ge=1, le=1024, description="The method's own if absent.")
+    batch_size: int | None = Field(None, ge=2, le=1024, description="The method's own if absent.")
     learning_rate: float | None = Field(None, gt=0, le=1, description="The method's own if absent.")
     base: str | None = Field(None, min_length=1, max_length=100, description="The checkpoint that a LoRA adapts.")
     rank: int = Field(8, ge=1, le=128, description="Of a LoRA's matrices.")
@@ -173,8 +173,8 @@ class TrainParams(SeededParams):
         return
 
     def shape(self) -> tuple[object, ...]:
-        """Runs by itself."""
-        return (self.name,)
+        """Runs by itself: seeds are drawn, so hardly two are alike."""
+        return (self.name, self.seed)
 
     def steps(self) -> int:
         """Training steps."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 FAMILIES: dict[str, str] = {
     "biggan": "worker.pipelines.biggan:BigGan",
     "class_diffusion": "worker.pipelines.class_diffusion:ClassConditionalDiffusion",
+    "clip": "worker.pipelines.clip:Clip",
     "conditional_gan": "worker.pipelines.conditional_gan:ConditionalGan",
     "cyclegan": "worker.pipelines.cyclegan:CycleGan",
     "dcgan": "worker.pipelines.dcgan:Dcgan",
@@ -22,6 +23,8 @@ FAMILIES: dict[str, str] = {
     "style_transfer": "worker.pipelines.style_transfer:PackagedStyles",
     "stylegan2": "worker.pipelines.stylegan2:StyleGan2",
     "swin2sr": "worker.pipelines.swin2sr:Swin2Sr",
+    "tools": "worker.pipelines.tools:Tools",
+    "trainer": "worker.pipelines.trainer.family:Trainer",
     "vae": "worker.pipelines.vae:Vae",
 }
 """Family → "module:class". Imported when first asked for: a worker without GANs never reads their code."""
