@@ -73,7 +73,7 @@ class DitSettings:
     """Hyper-parameters of the transformer, its training and its sample sheets."""
 
     seed: int = 1
-    batch: int = 64
+    batch: int = 32
     heads: int = 6
     head_dim: int = 16
     layers: int = 5
