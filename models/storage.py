@@ -11,6 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from models.errors import NotFoundError, StorageError
+from models.s3_clock import S3Clock
 from models.settings import Settings
 
 _DELETE_AT_ONCE = 1000
@@ -35,9 +36,10 @@ class Storage:
     def __init__(self, settings: Settings) -> None:
         self.bucket = settings.s3_bucket
         self.presign_seconds = settings.presign_seconds
-        self._client = _client(settings, settings.s3_endpoint_url)
+        clock = S3Clock()
+        self._client = _client(settings, settings.s3_endpoint_url, clock)
         public = settings.s3_public_endpoint_url
-        self._presigner = _client(settings, public) if public else self._client
+        self._presigner = _client(settings, public, clock) if public else self._client
 
     def ensure_bucket(self) -> None:
         """Create the bucket unless it is there."""
@@ -140,9 +142,9 @@ class Storage:
             raise _mapped(error) from error
 
 
-def _client(settings: Settings, endpoint: str | None) -> Any:
+def _client(settings: Settings, endpoint: str | None, clock: S3Clock) -> Any:
     key, secret = settings.s3_access_key_id, settings.s3_secret_access_key
-    return boto3.session.Session().client(
+    client = boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,
         region_name=settings.s3_region,
@@ -158,6 +160,8 @@ def _client(settings: Settings, endpoint: str | None) -> Any:
             response_checksum_validation="when_required",
         ),
     )
+    clock.attach(client)
+    return client
 
 
 def _mapped(error: Exception) -> StorageError:

@@ -3,6 +3,7 @@
 libfaketime lies to real processes about the time of day. Their monotonic clocks stay true, as on a real machine.
 """
 
+import io
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,10 @@ from uuid import UUID
 
 import httpx
 import pytest
+from PIL import Image
+from sqlalchemy import func, update
 
+from models.artifacts import UPLOADS_PREFIX, Upload
 from models.clients import Client, issue_key
 from models.jobs import CheckpointCard, expire_overdue
 from models.session import Sessions
@@ -163,6 +167,27 @@ def test_keys_and_deadlines_go_by_postgres(
     assert found.deadline_at is not None
     assert found.deadline_at - found.created_at == timedelta(hours=1)
     assert [claimed.job_id for claimed in seed.claim()] == [job]
+
+
+@pytest.mark.parametrize("offset", ["+2h", "-2h"])
+def test_blobs_go_by_s3s_clock(crew: Crew, seed: Seeder, sessions: Sessions, storage: Storage, offset: str) -> None:
+    """Given an API and a sweeper that are two hours off, then S3 takes their uploads, links and deletions."""
+    client = seed.client()
+    _, url = start_api(crew, **clock(offset))
+    bearer = {"Authorization": f"Bearer {_key(sessions, client, timedelta(hours=3))}"}
+    body = io.BytesIO()
+    Image.new("RGB", (16, 16), "green").save(body, "PNG")
+
+    with httpx.Client(base_url=url, headers=bearer, timeout=30) as http:
+        answer = http.post("/v1/uploads", files={"file": ("a.png", body.getvalue(), "image/png")})
+        assert answer.status_code == 201, answer.text
+        link = http.get(f"/v1/uploads/{answer.json()['id']}/content").headers["Location"]
+    assert httpx.get(link).status_code == 200
+
+    with sessions.begin() as session:
+        session.execute(update(Upload).values(expires_at=func.now()))
+    crew.sweeper(**SHORT, **clock(offset))
+    until(lambda: not list(storage.listing(UPLOADS_PREFIX)), what="the end of the upload")
 
 
 def _key(sessions: Sessions, client: UUID, good_for: timedelta) -> str:
