@@ -139,6 +139,7 @@ def test_a_public_config_builds_the_public_shapes() -> None:
         ({"class_embed_dim": 8}, "class_embed_dim"),
         ({"num_classes": 4}, "class names"),
         ({"n_stats": 1}, "n_stats"),
+        ({"channel_width": 2}, "colours"),
     ],
 )
 def test_a_config_must_agree_with_itself(change: dict[str, Any], said: str) -> None:

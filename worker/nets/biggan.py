@@ -71,6 +71,8 @@ class BigGanConfig:
             raise ValueError("class_embed_dim and z_dim must be the same")
         if self.class_names and len(self.class_names) != self.num_classes:
             raise ValueError(f"{len(self.class_names)} class names for {self.num_classes} classes")
+        if self.channel_width < COLOURS:
+            raise ValueError(f"channel_width must be at least {COLOURS}: the first channels are the colours")
         if self.n_stats < 2:  # noqa: PLR2004 - one at each end
             raise ValueError("n_stats must be at least 2")
 
