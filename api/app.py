@@ -24,6 +24,7 @@ from api.room import Room
 from api.services import Services, install
 from api.tasks.routes import room as tasks
 from api.uploads.routes import room as uploads
+from api.verify.routes import room as verify
 from api.webhooks.routes import room as webhooks
 from api.workers.routes import room as workers
 from models.settings import Settings, get_settings
@@ -33,6 +34,7 @@ ROOMS: tuple[Room, ...] = (
     events,
     artifacts,
     uploads,
+    verify,
     tasks,
     checkpoints,
     workers,

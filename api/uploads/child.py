@@ -69,8 +69,8 @@ _STATUSES = {
 }
 
 
-def run_decoder(data: bytes, format_name: str, max_pixels: int, limits: Limits) -> Outcome:
-    """Decode a picture in a child.
+def run_decoder(data: bytes, format_name: str, max_pixels: int, limits: Limits, *mode: str) -> Outcome:
+    """Decode a picture in a child; with the mode `hash` it answers with the hash of the pixels.
 
     Raises:
         UnavailableError: this machine cannot start one now.
@@ -79,7 +79,7 @@ def run_decoder(data: bytes, format_name: str, max_pixels: int, limits: Limits) 
         with _memory_file("picture") as given:
             given.write(data)
             given.seek(0)
-            return _run(PROGRAM, given, (format_name, max_pixels), limits)
+            return _run(PROGRAM, given, (format_name, max_pixels), limits, mode)
     except OSError as error:
         raise _cannot_start() from error
 
@@ -97,10 +97,12 @@ def run_zip_checker(archive: IO[bytes], most: Sequence[int], limits: Limits) -> 
         raise _cannot_start() from error
 
 
-def _run(program: Path, given: IO[bytes], arguments: Sequence[object], limits: Limits) -> Outcome:
+def _run(
+    program: Path, given: IO[bytes], arguments: Sequence[object], limits: Limits, mode: Sequence[str] = ()
+) -> Outcome:
     # A file in memory instead of a pipe: neither side can make the other wait, and the answer's length is limited.
     with _memory_file("answer") as answer:
-        ending = _ending_of(program, given.fileno(), answer.fileno(), arguments, limits)
+        ending = _ending_of(program, given.fileno(), answer.fileno(), arguments, limits, mode)
         answer.seek(0)
         if ending is Ending.DONE:
             return Outcome(ending, answer.read(limits.output_bytes))
@@ -108,10 +110,12 @@ def _run(program: Path, given: IO[bytes], arguments: Sequence[object], limits: L
         return Outcome(ending, reason=reason[0].decode() if reason else ending.value)
 
 
-def _ending_of(program: Path, given: int, answer: int, arguments: Sequence[object], limits: Limits) -> Ending:
+def _ending_of(
+    program: Path, given: int, answer: int, arguments: Sequence[object], limits: Limits, mode: Sequence[str]
+) -> Ending:
     numbers = (limits.memory_bytes, max(1, round(limits.seconds)), limits.output_bytes)
     process = subprocess.Popen(
-        [sys.executable, "-I", str(program), *map(str, (*arguments, *numbers))],
+        [sys.executable, "-I", str(program), *map(str, (*arguments, *numbers, *mode))],
         stdin=given,
         stdout=answer,
         stderr=subprocess.DEVNULL,

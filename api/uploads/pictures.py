@@ -4,6 +4,7 @@ The header is read here, the pixels in a child process (`api.uploads.child`).
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from api.uploads.child import Ending, Limits, run_decoder
@@ -12,6 +13,7 @@ from models.settings import Settings
 from models.sniff import sniff
 
 MEDIA_TYPE = "image/png"
+_HEX = re.compile(rb"[0-9a-f]{64}")
 _BYTES_PER_PIXEL = 4
 _OUTPUT_OVERHEAD_BYTES = 1 << 20
 """What a PNG of pixels that cannot be compressed needs besides them: filters, block headers, chunks."""
@@ -33,7 +35,24 @@ class Picture:
 
 
 def normalized(data: bytes, settings: Settings) -> Picture:
-    """Decode, turn upright, and encode again.
+    """Decode, turn upright, and encode again. Raises as `_decoded`."""
+    body = _decoded(data, settings)
+    made = sniff(body)
+    if made is None or made.format != "PNG" or not 0 < made.pixels <= settings.max_upload_pixels:
+        raise _broken(*_REASONS[Ending.CRASHED])
+    return Picture(body, hashlib.sha256(body).hexdigest(), made.width, made.height)
+
+
+def identified(data: bytes, settings: Settings) -> str:
+    """The hash of its pixels, in hex, as artifacts have it. Raises as `_decoded`."""
+    found = _HEX.fullmatch(_decoded(data, settings, "hash"))
+    if found is None:
+        raise _broken(*_REASONS[Ending.CRASHED])
+    return found[0].decode()
+
+
+def _decoded(data: bytes, settings: Settings, *mode: str) -> bytes:
+    """What the child wrote, which may have been taken over.
 
     Raises:
         UnsupportedMediaError: no PNG, JPEG or WebP by its content.
@@ -54,15 +73,12 @@ def normalized(data: bytes, settings: Settings) -> Picture:
         seconds=settings.upload_seconds,
         output_bytes=header.pixels * _BYTES_PER_PIXEL + _OUTPUT_OVERHEAD_BYTES,
     )
-    outcome = run_decoder(data, header.format, most, limits)
+    outcome = run_decoder(data, header.format, most, limits, *mode)
     if outcome.ending is Ending.TOO_LARGE:
         raise TooLargeError(f"At most {most} pixels are taken.")
     if outcome.ending is not Ending.DONE:
         raise _broken(*_REASONS.get(outcome.ending, ("undecodable", outcome.reason)))
-    made = sniff(outcome.body)
-    if made is None or made.format != "PNG" or not 0 < made.pixels <= most:
-        raise _broken(*_REASONS[Ending.CRASHED])
-    return Picture(outcome.body, hashlib.sha256(outcome.body).hexdigest(), made.width, made.height)
+    return outcome.body
 
 
 def _broken(code: str, reason: str) -> ValidationFailedError:

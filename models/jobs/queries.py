@@ -9,9 +9,10 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, select, text, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, bindparam, func, select, text, tuple_, union, union_all
 from sqlalchemy.orm import Session, selectinload
 
+from models.artifacts import Artifact
 from models.checkpoints import Checkpoint
 from models.errors import FieldError, ValidationFailedError
 from models.jobs.order import CLAIM_ORDER, claimable
@@ -122,6 +123,36 @@ def _ahead() -> Select[int, int]:
     ]
     ahead = union_all(*parts).limit(POSITION_CAP + 1).subquery()
     return select(func.count().label("jobs"), func.coalesce(func.sum(ahead.c.cost), 0).label("cost")).select_from(ahead)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """An artifact that is the same picture."""
+
+    artifact_id: UUID
+    job_id: UUID
+    client_id: UUID
+    checkpoint: str
+    sha256: str
+    created_at: datetime
+
+
+MOST_TWINS = 20
+
+
+def find_twins(session: Session, sha256: str, pixels_sha256: str | None) -> list[Twin]:
+    """Artifacts with that file or those pixels, the oldest first; two lookups, each by its own index."""
+    same = (Artifact.sha256 == sha256, *((Artifact.pixels_sha256 == pixels_sha256,) if pixels_sha256 else ()))
+    found = union(*(select(Artifact.id).where(each) for each in same)).subquery()
+    query = (
+        select(Artifact.id, Artifact.job_id, Job.client_id, Checkpoint.name, Artifact.sha256, Artifact.created_at)
+        .join(found, found.c.id == Artifact.id)
+        .join(Job, Job.id == Artifact.job_id)
+        .join(Checkpoint, Checkpoint.id == Job.checkpoint_id)
+        .order_by(Artifact.created_at, Artifact.id)
+        .limit(MOST_TWINS)
+    )
+    return [Twin(*row) for row in session.execute(query)]
 
 
 def queue_depths(session: Session, cap: int = 10_000) -> dict[Pool, int]:

@@ -44,14 +44,18 @@ class Caller:
         return self("DELETE", path, **more)
 
     def upload(
-        self, data: bytes, *, part: str = "file", filename: str = "x.png", media_type: str = "image/png"
+        self,
+        data: bytes,
+        *,
+        part: str = "file",
+        filename: str = "x.png",
+        media_type: str = "image/png",
+        path: str = "/v1/uploads",
     ) -> TestResponse:
         # Written by hand: the test client would leave the temporary file of a large form open.
         disposition = f'Content-Disposition: form-data; name="{part}"; filename="{filename}"'
         head = f"--x\r\n{disposition}\r\nContent-Type: {media_type}\r\n\r\n".encode()
-        return self.post(
-            "/v1/uploads", data=head + data + b"\r\n--x--\r\n", content_type="multipart/form-data; boundary=x"
-        )
+        return self.post(path, data=head + data + b"\r\n--x--\r\n", content_type="multipart/form-data; boundary=x")
 
     def submit(self, **changes: Any) -> dict[str, Any]:
         """A queued job."""

@@ -24,13 +24,13 @@ from models.clients.keys import looks_like_a_key
 from models.data_sets import Archive, Bounds, RefusedArchiveError
 from models.errors import RequestError
 from models.jobs.queries import _read_cursor
+from models.provenance import read_provenance
+from models.provenance.containers import find_xmp, put_xmp
+from models.provenance.xmp import BrokenPacketError, read_packet
 from models.settings import Settings
 from models.sniff import sniff
 from models.webhooks.urls import check_url
-from worker.courier.containers import find_xmp, put_xmp
 from worker.courier.frames import BrokenFrameError, read_frame
-from worker.courier.provenance import read_provenance
-from worker.courier.xmp import BrokenPacketError, read_packet
 
 MAX_PIXELS = 1 << 16
 MAX_UPLOAD_BYTES = 1 << 20

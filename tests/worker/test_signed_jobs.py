@@ -8,13 +8,13 @@ from sqlalchemy import select
 
 from models.artifacts import Artifact
 from models.jobs import CheckpointCard
+from models.provenance import DigitalSource, read_provenance
 from models.session import Sessions
 from models.states import JobState
 from models.storage import Storage
 from tests.seeding import Seeder
 from tests.worker.certificates import make_chain
 from tests.worker.conftest import WAIT_SECONDS, Crew
-from worker.courier.provenance import DigitalSource, read_provenance
 from worker.courier.signing import Signer
 
 

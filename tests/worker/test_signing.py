@@ -14,11 +14,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from PIL import Image
 
 from models.params import OutputFormat
+from models.provenance import DigitalSource, Provenance, read_provenance, stamp
 from models.settings import Settings
 from tests.worker.certificates import Chain, make_chain
 from worker.courier.encode import encode
 from worker.courier.frames import PictureHead
-from worker.courier.provenance import DigitalSource, Provenance, read_provenance, stamp
 from worker.courier.signing import Signer, SigningError, make_signer
 
 MADE = Provenance(UUID(int=7), "emoji-64", "0123abcd", DigitalSource.EDITED, prompt="a secret cat")

@@ -10,8 +10,8 @@ from PIL import Image
 
 from models.artifacts import MEDIA_TYPES
 from models.params import OutputFormat
+from models.provenance import Provenance, stamp
 from worker.courier.frames import PictureHead
-from worker.courier.provenance import Provenance, stamp
 from worker.courier.signing import Signer
 
 _OPTIONS: dict[OutputFormat, dict[str, Any]] = {

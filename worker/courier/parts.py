@@ -10,10 +10,10 @@ from models.checkpoints import FileManifest, Source
 from models.checkpoints.registry import Registration
 from models.jobs import Output
 from models.params import CheckpointProfile
+from models.provenance import DigitalSource, Provenance
 from models.states import Pool
 from worker.courier.encode import encode, seal
 from worker.courier.frames import FileHead, Parcel, PictureHead
-from worker.courier.provenance import DigitalSource, Provenance
 from worker.courier.signing import Signer
 from worker.quality.pixels_hash import pixels_hash
 

@@ -13,8 +13,8 @@ from uuid import UUID
 from PIL import Image
 
 from models.errors import SafelightError
+from models.provenance import Provenance
 from models.settings import Settings
-from worker.courier.provenance import Provenance
 
 ALGORITHM = b"es256"
 _OFFLINE: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """Where a picture comes from, said inside its file: made by which job, which checkpoint, and that a machine made it.
 
 The prompt goes in only when the client asked. Nothing here decodes a picture; `containers` knows the files, `xmp` the
-packets, and `signing` makes a claim of it that can be proved.
+packets, and the courier's `signing` makes a claim of it that can be proved.
 """
 
 from contextlib import suppress
@@ -11,8 +11,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from uuid import UUID
 
-from worker.courier.containers import find_xmp, put_xmp
-from worker.courier.xmp import BrokenPacketError, escaped, read_packet, write_packet
+from models.provenance.containers import find_xmp, put_xmp
+from models.provenance.xmp import BrokenPacketError, escaped, read_packet, write_packet
 
 PRODUCT = "Safelight"
 MAX_NAME_CHARS = 500

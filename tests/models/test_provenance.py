@@ -13,12 +13,12 @@ from PIL import Image
 
 from models.artifacts import MEDIA_TYPES
 from models.params import OutputFormat
-from worker.courier import containers
-from worker.courier.containers import MAX_PACKET_BYTES, find_xmp, put_xmp
+from models.provenance import DigitalSource, Provenance, containers, read_provenance, stamp
+from models.provenance.containers import MAX_PACKET_BYTES, find_xmp, put_xmp
+from models.provenance.stamping import generator
+from models.provenance.xmp import BrokenPacketError, read_packet, write_packet
 from worker.courier.encode import encode
 from worker.courier.frames import PictureHead
-from worker.courier.provenance import DigitalSource, Provenance, generator, read_provenance, stamp
-from worker.courier.xmp import BrokenPacketError, read_packet, write_packet
 
 JOB = UUID("0192f0c1-2d3e-7a4b-8c5d-6e7f80912a3b")
 MADE = Provenance(JOB, "emoji-64", "0123abcd", prompt="一只坐在草地上的橘猫")

@@ -1,0 +1,1 @@
+"""Whether a picture was made here."""
