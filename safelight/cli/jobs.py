@@ -112,6 +112,35 @@ def cancel(
 
 
 @talks_to_api
+def reproduce(
+    remote: Remote,
+    job: JobId,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it has ended.")] = True,
+    to: Annotated[Path | None, typer.Option("--output", "-o", help="Fetch the pictures.")] = None,
+) -> None:
+    """Run a job that succeeded once more, and say whether it made the same."""
+    from safelight.cli.submit import follow
+
+    with remote.connect() as client:
+        follow(remote, client, client.reproduce(finding.job_id(client, job)), wait=wait, to=to)
+
+
+@talks_to_api
+def verify(remote: Remote, file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False)]) -> None:
+    """Say whether a picture was made here.  Exits with 1 when it was not."""
+    from safelight.cli import views
+
+    with remote.connect() as client:
+        found = client.verify(file)
+    if remote.as_json:
+        output.print_json(found)
+    else:
+        views.print_verdict(found)
+    if not found.get("made_here"):
+        raise typer.Exit(output.FAILED)
+
+
+@talks_to_api
 def retry(
     remote: Remote,
     job: JobId,

@@ -40,6 +40,18 @@ def print_result(job: "Job", paths: Sequence[Path]) -> None:
         typer.echo(f"  safelight download {job.id} -o pictures", err=True)
 
 
+def print_verdict(found: Mapping[str, Any]) -> None:
+    """Whether and how a picture is known."""
+    for match in found.get("matches") or ():
+        what = "this very file" if match.get("match") == "file" else "these pixels, in another file"
+        job = f", job {match['job_id']}" if match.get("job_id") else ""
+        typer.echo(f"made here: {what}, {cell(match.get('created_at'))}, by {match.get('checkpoint')}{job}")
+    if not found.get("matches"):
+        typer.echo("not made here, or deleted since")
+    if claim := found.get("claim"):
+        typer.echo(f"it says of itself: {claim.get('generator')}, {claim.get('checkpoint')}, job {claim.get('job_id')}")
+
+
 def print_failure(job: "Job") -> None:
     """Why there are no pictures, and what can be done."""
     reason = f": {job.error.detail} [{job.error.code}]" if job.error else ""

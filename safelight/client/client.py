@@ -204,6 +204,10 @@ class Client:
         """A new job with the params of one that failed, was canceled or expired."""
         return self._job(Request("POST", f"{_job_path(job)}/retry", headers=idempotency_headers()))
 
+    def reproduce(self, job: Job | str) -> Job:
+        """A new job that runs one that succeeded once more; `result["reproduction"]` says whether it is the same."""
+        return self._job(Request("POST", f"{_job_path(job)}/reproduce", headers=idempotency_headers()))
+
     def clone(self, job: Job | str, changes: Mapping[str, Any] | None = None) -> Job:
         """A new job like this one; `changes` replaces fields of its request, e.g. `{"params": {"seed": 8}}`."""
         path = f"{_job_path(job)}/clone"
@@ -242,6 +246,11 @@ class Client:
         """Hand in a picture for jobs that start from one."""
         part = files.upload_part(Path(path))
         return Artifact.read(self._object(Request("POST", "/uploads", files={"file": part}, repeatable=True)))
+
+    def verify(self, path: str | Path) -> Json:
+        """Whether a picture was made here: artifacts with its bytes or its pixels, and what the file claims."""
+        part = files.upload_part(Path(path))
+        return self._object(Request("POST", "/verify", files={"file": part}, repeatable=True))
 
     # --- what there is -----------------------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """Jobs that were submitted before, found by a part of their id."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli.conftest import Run, document
@@ -119,3 +121,25 @@ def test_there_is_nothing_to_download_yet(two: FakeApi, run: Run) -> None:
 
     assert result.exit_code == 1
     assert "it is running" in result.stderr
+
+
+def test_a_picture_is_verified(fake: FakeApi, run: Run) -> None:
+    match = {"match": "pixels", "created_at": "2026-11-22T06:00:00+00:00", "checkpoint": "emoji", "job_id": None}
+    nothing = {"made_here": False, "matches": [], "claim": None}
+    fake.script(
+        "POST", "/v1/verify", Answer(json={**nothing, "made_here": True, "matches": [match]}), Answer(json=nothing)
+    )
+    Path("cat.png").write_bytes(b"png")
+    known, unknown = run("verify", "cat.png"), run("verify", "cat.png")
+    assert (known.exit_code, unknown.exit_code) == (0, 1)
+    assert "these pixels" in known.stdout
+    assert "not made here" in unknown.stdout
+
+
+def test_a_job_is_reproduced(fake: FakeApi, run: Run) -> None:
+    fake.script("POST", f"/v1/jobs/{JOB_ID}/reproduce", Answer(202, job()))
+    told = {"of": JOB_ID, "identical": True}
+    fake.script("GET", f"/v1/jobs/{JOB_ID}", Answer(json=job("succeeded", result={"reproduction": told})))
+    result = run("reproduce", JOB_ID)
+    assert result.exit_code == 0, result.output
+    assert '"identical": true' in result.stdout
