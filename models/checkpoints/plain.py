@@ -1,4 +1,4 @@
-"""What folders without a card say of themselves, where they draw without words: by class or by kind of net.
+"""What folders without a card say of themselves, where they do not draw from words: by class or by kind of net.
 
 Folders that draw from words are `models.checkpoints.card`'s business.
 """
@@ -12,6 +12,13 @@ from models.errors import FieldError, ValidationFailedError
 
 MAX_BLOCKS = 8
 MAX_CLASSES = 10_000
+_LANGUAGE_KINDS = {
+    "clip": ("clip", "score"),
+    "siglip": ("clip", "score"),
+    "blip": ("captioner", "caption"),
+    "florence2": ("captioner", "caption"),
+}
+"""Kinds of nets between pictures and words, each with its family and task."""
 _BIGGAN_KEYS = {"output_dim", "z_dim", "class_embed_dim", "num_classes", "n_stats"}
 
 
@@ -36,10 +43,14 @@ def of_config(folder: Path) -> dict[str, Any]:
     if config.keys() >= _BIGGAN_KEYS:
         return _biggan(config)
     kind = str(config.get("model_type", ""))[:100]
+    profile: dict[str, Any] = {"default_steps": 1, "max_steps": 1}
+    if kind in _LANGUAGE_KINDS:
+        family, task = _LANGUAGE_KINDS[kind]
+        return {"family": family, "tasks": [task], "profile": profile, "description": kind}
     if kind != "swin2sr":
         text = f"{folder} holds a net of the kind {kind!r}, which needs a card (safelight.json)."
         raise ValidationFailedError([FieldError("/location", "no_card", text)])
-    profile = {"scales": [_number(config, "upscale")], "reads_prompt": False, "default_steps": 1, "max_steps": 1}
+    profile |= {"scales": [_number(config, "upscale")], "reads_prompt": False}
     return {"family": "swin2sr", "tasks": ["upscale"], "profile": profile, "description": "Swin2SR"}
 
 

@@ -100,7 +100,7 @@ def list_checkpoints(session: Session, task: str | None = None) -> Sequence[Chec
 
 
 def find_for_task(session: Session, task: str, name: str | None) -> Checkpoint:
-    """The checkpoint of that name, or the oldest one that does the task.
+    """The checkpoint of that name, or the oldest one that does the task; those that read words come first.
 
     Raises:
         ValidationFailedError: unknown, or without that task; the message lists what there is.
@@ -110,7 +110,11 @@ def find_for_task(session: Session, task: str, name: str | None) -> Checkpoint:
         found = session.scalars(query.where(Checkpoint.name == name)).one_or_none()
     else:
         query = query.where(Checkpoint.tasks.contains([task]))
-        found = session.scalars(query.order_by(Checkpoint.created_at, Checkpoint.name).limit(1)).one_or_none()
+        # Who does not say which wants words to count, as best-of-n does.
+        reads = Checkpoint.profile_json["reads_prompt"].as_boolean()
+        found = session.scalars(
+            query.order_by(reads.desc(), Checkpoint.created_at, Checkpoint.name).limit(1)
+        ).one_or_none()
     if found is not None and task in found.tasks:
         return found
     known = ", ".join(row.name for row in list_checkpoints(session, task)) or "none"

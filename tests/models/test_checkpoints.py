@@ -9,6 +9,7 @@ import pytest
 from models.checkpoints import Checkpoint, FileManifest, Source, find_for_task, list_checkpoints, register
 from models.checkpoints.card import read_folder
 from models.errors import ValidationFailedError
+from models.params import CheckpointProfile
 from models.session import Sessions
 from models.states import Pool
 from tests.seeding import Seeder
@@ -133,6 +134,15 @@ def test_a_diffusion_transformer_says_its_own_sizes(folder: Path) -> None:
     (folder / "unet" / "config.json").unlink(missing_ok=True)
     profile = read_folder(folder, name="flux").profile
     assert (profile.default_width, profile.size_multiple, profile.default_guidance) == (1024, 16, 3.5)
+
+
+def test_who_reads_words_is_found_first(seed: Seeder, sessions: Sessions) -> None:
+    """Best-of-n asks for any that scores, and means one that knows what the prompt says."""
+    seed.checkpoint("figures", tasks=("score",), profile=CheckpointProfile(reads_prompt=False))
+    seed.checkpoint("clip", tasks=("score",))
+    with sessions() as session:
+        assert find_for_task(session, "score", None).name == "clip"
+        assert [row.name for row in list_checkpoints(session, "score")] == ["figures", "clip"]
 
 
 def test_finding_says_what_there_is(seed: Seeder, sessions: Sessions) -> None:

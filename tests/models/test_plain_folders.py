@@ -52,6 +52,20 @@ def test_swin2sr_says_how_much_larger_it_makes_a_picture(tmp_path: Path) -> None
     assert not card.profile.reads_prompt
 
 
+@pytest.mark.parametrize(
+    ("kind", "family", "task"),
+    [
+        ("clip", "clip", "score"),
+        ("siglip", "clip", "score"),
+        ("blip", "captioner", "caption"),
+        ("florence2", "captioner", "caption"),
+    ],
+)
+def test_nets_between_pictures_and_words_score_or_caption(tmp_path: Path, kind: str, family: str, task: str) -> None:
+    card = read_card(folder_of(tmp_path, {"config.json": {"model_type": kind}}), name="words")
+    assert (card.family, card.tasks, card.profile.reads_prompt) == (family, (task,), True)
+
+
 def test_public_biggan_folders_go_by_number(tmp_path: Path) -> None:
     config = {"output_dim": 128, "z_dim": 128, "class_embed_dim": 128, "num_classes": 1000, "n_stats": 51}
     card = read_card(folder_of(tmp_path / "public", {"config.json": config}), name="deep")
