@@ -184,11 +184,16 @@ def small_init(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def pile(sprites: Sprites, style: str, count: int, seed: int, *, held_out: bool) -> Tensor:
-    """``count`` composites of one style: ``(N, 3, 64, 64)`` in [-1, 1]. One seed gives pairs across styles."""
+def is_unseen(noun: int) -> bool:
+    """Whether a noun is kept for the grades."""
+    return noun % HELD_OUT_NOUNS == 0
+
+
+def pile(sprites: Sprites, style: str, count: int, seed: int) -> Tensor:
+    """``count`` composites of one style: ``(N, 3, 64, 64)`` in [-1, 1]."""
     index, rng = STYLES.index(style), np.random.default_rng(seed)
     seen = [combination for combination in combinations(held_out=False) if combination.style == index]
-    nouns = sorted({c.noun for c in seen if (c.noun % HELD_OUT_NOUNS == 0) == held_out})
+    nouns = sorted({c.noun for c in seen if not is_unseen(c.noun)})
     by_noun = {noun: [c for c in seen if c.noun == noun] for noun in nouns}
     pictures = []
     for _ in range(count):
@@ -205,8 +210,8 @@ def main() -> None:
     arguments = parser.parse_args()
     prepare(arguments)
     sprites = Sprites(arguments.data_dir)
-    flat = pile(sprites, "flat", PICTURES, arguments.seed, held_out=False)
-    round_ = pile(sprites, "3d", PICTURES, arguments.seed + 1, held_out=False)
+    flat = pile(sprites, "flat", PICTURES, arguments.seed)
+    round_ = pile(sprites, "3d", PICTURES, arguments.seed + 1)
     task = CycleGanTask(CycleGanSettings(seed=arguments.seed), flat, round_)
     train(task, budget_of(arguments), Pace(warmup_steps=50), keeping_of(arguments))
     if arguments.out:

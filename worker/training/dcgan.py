@@ -24,7 +24,9 @@ from worker.training.loop import Pace, average, channels_last, descend, rng_of, 
 from worker.training.portraits import ANIMAL_FACES, Look, PortraitSet
 from worker.training.sheets import sheet
 
+SIDE: Final = 64
 PORTRAITS: Final = 6000
+LOOK: Final = Look()
 AUGMENTATION: Final = Augmentation(shift_pixels=6, cutout_pixels=24, brightness=0.3, contrast=0.3, saturation=0.5)
 
 
@@ -127,7 +129,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="write the finished generator here")
     arguments = parser.parse_args()
     prepare(arguments)
-    pictures, _ = PortraitSet(arguments.data_dir, ANIMAL_FACES).batch(PORTRAITS, 64, Look(), arguments.seed)
+    pictures, _ = PortraitSet(arguments.data_dir, ANIMAL_FACES).batch(PORTRAITS, SIDE, LOOK, arguments.seed)
     task = DcganTask(DcganSettings(seed=arguments.seed), pictures)
     train(task, budget_of(arguments), Pace(warmup_steps=50), keeping_of(arguments))
     if arguments.out:

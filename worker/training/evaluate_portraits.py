@@ -17,16 +17,19 @@ from diffusers import DDIMScheduler, DDPMPipeline, DiTPipeline
 from torch import Tensor
 from torch.nn import functional as F
 
+from worker.nets.biggan import BigGan, truncated_noise
 from worker.nets.class_diffusion import ClassDiffusion
+from worker.nets.dcgan import DcganGenerator
 from worker.nets.judge import Judge
+from worker.nets.stylegan2 import StyleGan2Generator
 from worker.nets.vae import GaussianVae
-from worker.training import class_diffusion, ddpm, dit, gaussian_vae
+from worker.training import biggan, class_diffusion, dcgan, ddpm, dit, gaussian_vae, stylegan2
 from worker.training.batches import to_pictures
 from worker.training.class_diffusion import codepoints_of
 from worker.training.evaluate import wilson
 from worker.training.evaluate_gan import kid
 from worker.training.nouns import nouns
-from worker.training.portraits import SMILEYS, Look, PortraitSet
+from worker.training.portraits import ANIMAL_FACES, GARDEN, SMILEYS, Look, PortraitSet
 from worker.training.sheets import sheet
 from worker.training.vae import psnr
 
@@ -34,6 +37,7 @@ JUDGE_SIDE: Final = 64
 BATCH: Final = 48
 STEPS: Final = 25
 GUIDANCE: Final = 2.0
+TRUNCATION: Final = 0.7
 SEED: Final = 23
 
 Draw = Callable[[Tensor, int], Tensor]
@@ -57,6 +61,9 @@ SHOWN: Final = {
     "dit": Portrayed(dit.CLASSES, codepoints_of(dit.CLASSES), dit.SIDE, dit.LOOK),
     "ddpm": Portrayed((), SMILEYS, ddpm.SIDE, ddpm.LOOK),
     "vae": Portrayed((), SMILEYS, gaussian_vae.SIDE, gaussian_vae.LOOK),
+    "dcgan": Portrayed((), ANIMAL_FACES, dcgan.SIDE, dcgan.LOOK),
+    "stylegan2": Portrayed((), SMILEYS, stylegan2.SMALL.image_size, stylegan2.LOOK),
+    "biggan": Portrayed(tuple(GARDEN), tuple(GARDEN.values()), biggan.SIDE, biggan.LOOK),
 }
 
 
@@ -114,7 +121,53 @@ def vae_of(folder: Path) -> Draw:
     return draw
 
 
-DRAWERS: Final = {"class_diffusion": class_diffusion_of, "dit": dit_of, "ddpm": ddpm_of, "vae": vae_of}
+def dcgan_of(folder: Path) -> Draw:
+    """One forward pass."""
+    model = DcganGenerator.from_pretrained(folder)
+
+    def draw(labels: Tensor, seed: int) -> Tensor:
+        stream = torch.Generator().manual_seed(seed)
+        made: Tensor = model(torch.randn(len(labels), model.config.latent_dim, generator=stream))
+        return made
+
+    return draw
+
+
+def stylegan2_of(folder: Path) -> Draw:
+    """One forward pass, a little truncated, with noise."""
+    model = StyleGan2Generator.from_pretrained(folder)
+
+    def draw(labels: Tensor, seed: int) -> Tensor:
+        stream = torch.Generator().manual_seed(seed)
+        latents = torch.randn(len(labels), model.config.latent_dim, generator=stream)
+        made: Tensor = model(latents, TRUNCATION, noise=model.noise_inputs([stream] * len(labels)))
+        return made
+
+    return draw
+
+
+def biggan_of(folder: Path) -> Draw:
+    """One forward pass, a little truncated."""
+    model = BigGan.from_pretrained(folder)
+
+    def draw(labels: Tensor, seed: int) -> Tensor:
+        stream = torch.Generator().manual_seed(seed)
+        noise = truncated_noise([stream] * len(labels), model.config.z_dim, TRUNCATION)
+        made: Tensor = model(noise, labels, TRUNCATION)
+        return made
+
+    return draw
+
+
+DRAWERS: Final = {
+    "class_diffusion": class_diffusion_of,
+    "dit": dit_of,
+    "ddpm": ddpm_of,
+    "vae": vae_of,
+    "dcgan": dcgan_of,
+    "stylegan2": stylegan2_of,
+    "biggan": biggan_of,
+}
 
 
 def share_named(judge: Judge, pictures: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> dict[str, object]:
