@@ -28,7 +28,7 @@ from worker.training.sheets import sheet
 
 SIDE: Final = 32
 PORTRAITS: Final = 8000
-LOOK: Final = Look(tilt_degrees=15.0)
+LOOK: Final = Look(tilt_degrees=8.0)
 SMALL_32: Final = (
     (True, 16, 8),
     (False, 8, 8),
@@ -46,12 +46,12 @@ class BigGanSettings:
     """Hyper-parameters of the BigGAN."""
 
     seed: int = 1
-    batch: int = 48
+    batch: int = 40
     z_dim: int = 40
     channel_width: int = 24
     layers: tuple[tuple[bool, int, int], ...] = SMALL_32
     attention_layer_position: int = 3
-    discriminator_widths: tuple[int, ...] = (48, 96, 128, 160)
+    discriminator_widths: tuple[int, ...] = (32, 64, 96, 128)
     generator_rate: float = 4e-4
     discriminator_rate: float = 4e-4
     betas: tuple[float, float] = (0.0, 0.99)

@@ -28,20 +28,16 @@ SMILEYS: Final = (
 )
 GARDEN: Final = {
     "apple": "1f34e",
-    "pear": "1f350",
     "orange": "1f34a",
     "lemon": "1f34b",
     "peach": "1f351",
     "strawberry": "1f353",
     "watermelon": "1f349",
     "pineapple": "1f34d",
-    "tomato": "1f345",
     "mushroom": "1f344",
     "cactus": "1f335",
     "sunflower": "1f33b",
     "tulip": "1f337",
-    "blossom": "1f33c",
-    "maple leaf": "1f341",
     "clover": "1f340",
 }
 """Class names and their code points."""
