@@ -53,6 +53,8 @@ def test_noise_is_cut_off_and_scaled_and_seeded() -> None:
     assert not torch.equal(rows[0], rows[1])
     assert rows.abs().max() <= 2
     assert rows.std() == pytest.approx(0.88, abs=0.02)  # of a normal cut off at two deviations
+    mixed = truncated_noise([torch.Generator().manual_seed(1) for _ in range(2)], 50, torch.tensor([1.0, 0.5]))
+    assert torch.allclose(mixed[1], mixed[0] / 2)
     assert truncated_noise([torch.Generator().manual_seed(1)], 4000, 0.3)[0] == pytest.approx(0.3 * rows[0], abs=1e-5)
 
 

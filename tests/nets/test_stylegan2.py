@@ -41,6 +41,13 @@ def test_truncation_draws_pictures_together(generator: StyleGan2Generator) -> No
     assert spreads[2] == pytest.approx(0, abs=1e-5)
 
 
+def test_each_picture_may_have_its_own_truncation(generator: StyleGan2Generator) -> None:
+    latents = torch.randn(2, 8)
+    both = generator(latents, torch.tensor([0.4, 1.0]))
+    assert torch.allclose(both[:1], generator(latents[:1], 0.4), atol=1e-5)
+    assert torch.allclose(both[1:], generator(latents[1:]), atol=1e-5)
+
+
 def test_mixing_leaves_the_coarse_styles_alone(generator: StyleGan2Generator) -> None:
     ours, theirs = torch.randn(2, 1, 8).unbind(0)
     mixed = generator.styles_of(ours, other=theirs, crossover=4)

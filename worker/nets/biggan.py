@@ -77,11 +77,15 @@ class BigGanConfig:
             raise ValueError("n_stats must be at least 2")
 
 
-def truncated_noise(streams: Sequence[torch.Generator], dim: int, truncation: float = 1.0) -> Tensor:
-    """Normal noise cut off at two deviations and scaled by ``truncation``: row ``i`` is drawn from stream ``i``."""
+def truncated_noise(streams: Sequence[torch.Generator], dim: int, truncation: float | Tensor = 1.0) -> Tensor:
+    """Normal noise ``(B, dim)``, cut off at two deviations and scaled; row ``i`` is drawn from stream ``i``.
+
+    ``truncation`` is one number, or one for each row: ``(B,)``.
+    """
     low = math.erf(-CUT / math.sqrt(2))
     rows = torch.stack([torch.rand(dim, generator=stream) for stream in streams])
-    return torch.erfinv((low + (1e-6 - 2 * low) * rows).clamp(low, -low)) * math.sqrt(2) * truncation
+    factor = torch.as_tensor(truncation, dtype=rows.dtype).expand(len(rows))
+    return torch.erfinv((low + (1e-6 - 2 * low) * rows).clamp(low, -low)) * math.sqrt(2) * factor[:, None]
 
 
 class Norm(nn.Module):

@@ -117,12 +117,17 @@ class StyleGan2Generator(nn.Module):
             w = F.leaky_relu(layer(w), SLOPE) * GAIN
         return w
 
-    def truncated(self, w: Tensor, truncation: float) -> Tensor:
-        """``w`` drawn towards its mean: 1 leaves it alone, 0 gives the mean picture for every latent."""
-        return self.w_mean + truncation * (w - self.w_mean)
+    def truncated(self, w: Tensor, truncation: float | Tensor) -> Tensor:
+        """``w`` drawn towards its mean, by one number or one for each: 1 leaves it alone, 0 gives the mean picture."""
+        factor = torch.as_tensor(truncation, dtype=w.dtype, device=w.device).expand(len(w))
+        return self.w_mean + factor[:, None] * (w - self.w_mean)
 
     def styles_of(
-        self, latents: Tensor, truncation: float = 1.0, other: Tensor | None = None, crossover: int | None = None
+        self,
+        latents: Tensor,
+        truncation: float | Tensor = 1.0,
+        other: Tensor | None = None,
+        crossover: int | None = None,
     ) -> Tensor:
         """``(B, latent_dim)`` to ``(B, num_styles, style_dim)``.
 
@@ -168,7 +173,7 @@ class StyleGan2Generator(nn.Module):
     def forward(
         self,
         latents: Tensor,
-        truncation: float = 1.0,
+        truncation: float | Tensor = 1.0,
         other: Tensor | None = None,
         crossover: int | None = None,
         noise: Sequence[Tensor] | None = None,
