@@ -64,7 +64,7 @@ class StyleGan2(OnePass):
         """
         params, seeds = walk_of(item), seeds_of(item)
         latents = noise((generator_for(seed, 0) for seed in seeds), self._net.config.latent_dim)
-        stops = self._styles(latents, torch.full((len(seeds), 1), params.truncation))
+        stops = self._styles(latents, torch.full((len(seeds), 1), params.truncation)).cpu()
         styles = between(stops, params.frames, Path.LINEAR)
         first = generator_for(seeds[0], 0)
         noise(
@@ -85,7 +85,7 @@ class StyleGan2(OnePass):
         return styles
 
     def _drawn(self, styles: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-        pictures: Tensor = self._net.synthesise(styles, inputs)
+        pictures: Tensor = self._net.synthesise(styles.to(self._device), inputs)
         return pictures.clamp(-1, 1)
 
 
