@@ -84,7 +84,7 @@ def truncated_noise(streams: Sequence[torch.Generator], dim: int, truncation: fl
     """
     low = math.erf(-CUT / math.sqrt(2))
     rows = torch.stack([torch.rand(dim, generator=stream) for stream in streams])
-    factor = torch.as_tensor(truncation, dtype=rows.dtype).expand(len(rows))
+    factor = torch.as_tensor(truncation, dtype=rows.dtype).reshape(-1).expand(len(rows))
     return torch.erfinv((low + (1e-6 - 2 * low) * rows).clamp(low, -low)) * math.sqrt(2) * factor[:, None]
 
 
@@ -227,7 +227,7 @@ class BigGan(nn.Module):
         Raises:
             ValueError: a truncation outside (0, 1].
         """
-        limits = torch.as_tensor(truncation, dtype=torch.float32, device=noise.device).expand(len(noise))
+        limits = torch.as_tensor(truncation, dtype=torch.float32, device=noise.device).reshape(-1).expand(len(noise))
         if bool(((limits <= 0) | (limits > 1)).any()):
             raise ValueError("truncation must be above 0 and at most 1")
         if labels.is_floating_point():

@@ -119,7 +119,7 @@ class StyleGan2Generator(nn.Module):
 
     def truncated(self, w: Tensor, truncation: float | Tensor) -> Tensor:
         """``w`` drawn towards its mean, by one number or one for each: 1 leaves it alone, 0 gives the mean picture."""
-        factor = torch.as_tensor(truncation, dtype=w.dtype, device=w.device).expand(len(w))
+        factor = torch.as_tensor(truncation, dtype=w.dtype, device=w.device).reshape(-1).expand(len(w))
         return self.w_mean + factor[:, None] * (w - self.w_mean)
 
     def styles_of(
