@@ -26,7 +26,7 @@ class ExpandPromptParams(SeededParams):
     produces: ClassVar[Kind] = Kind.TEXT
 
     prompt: str = Field(
-        max_length=MAX_TEXT_CHARS, examples=["a cat", "a {red|blue} fox on __place__"], description="What to expand."
+        max_length=MAX_TEXT_CHARS, examples=["a cat", "a {red|blue} fox __place__"], description="What to expand."
     )
     num_prompts: int = Field(1, ge=1, le=64, description="How many; no two alike, as far as there are so many.")
     max_tokens: int = Field(60, ge=1, le=1000, description="Of each prompt, for language models.")

@@ -18,6 +18,7 @@ FAMILIES: dict[str, str] = {
     "ddpm": "worker.pipelines.ddpm:Ddpm",
     "diffusers": "worker.pipelines.diffusers.family:Diffusers",
     "dit": "worker.pipelines.dit:Dit",
+    "grammar": "worker.pipelines.expanding.grammar:Grammar",
     "preprocess": "worker.pipelines.preprocess:Preprocess",
     "real_esrgan": "worker.pipelines.real_esrgan:RealEsrgan",
     "style_transfer": "worker.pipelines.style_transfer:PackagedStyles",
