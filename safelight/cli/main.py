@@ -28,6 +28,7 @@ COMMANDS = {
     "retry": "safelight.cli.jobs:retry",
     "reproduce": "safelight.cli.jobs:reproduce",
     "rm": "safelight.cli.jobs:rm",
+    "upload": "safelight.cli.uploads:upload",
     "download": "safelight.cli.jobs:download",
     "verify": "safelight.cli.jobs:verify",
     "checkpoints": "safelight.cli.checkpoints:app",

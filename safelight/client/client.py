@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias, Unpack, overload
+from typing import Any, Literal, Self, TypeAlias, Unpack, overload
 from urllib.parse import quote
 
 from safelight.client import files
@@ -21,6 +21,8 @@ from safelight.client.webhooks import Webhooks
 DEFAULT_TIMEOUT_SECONDS = 30.0
 DEFAULT_PATIENCE_SECONDS = 300.0
 PAGE_SIZE = 100
+DATA_SET_SECONDS = 300.0
+"""How long the API may take over an uploaded zip."""
 
 Json: TypeAlias = dict[str, Any]
 Rows: TypeAlias = list[dict[str, Any]]
@@ -243,9 +245,15 @@ class Client:
             return None
 
     def upload(self, path: str | Path) -> Artifact:
-        """Hand in a picture for jobs that start from one."""
-        part = files.upload_part(Path(path))
-        return Artifact.read(self._object(Request("POST", "/uploads", files={"file": part}, repeatable=True)))
+        """Hand in a picture, or a data set: a zip of pictures, or a folder of them, which is packed on the way.
+
+        What a data set holds stands in `raw["details"]`.
+        """
+        with files.upload_part(Path(path)) as part:
+            # A zip is looked through before it is answered.
+            patience = DATA_SET_SECONDS if part[2] == files.ZIP else None
+            request = Request("POST", "/uploads", files={"file": part}, repeatable=True, read_seconds=patience)
+            return Artifact.read(self._object(request))
 
     def verify(self, path: str | Path) -> Json:
         """Whether a picture was made here: artifacts with its bytes or its pixels, and what the file claims."""
@@ -307,10 +315,20 @@ class Client:
         weight: float | None = None,
         max_live_jobs: int | None = None,
         max_priority: int | None = None,
+        safety_threshold: float | Literal["off"] | None = None,
+        blocked_words: Sequence[str] | None = None,
     ) -> Json:
-        """Change a client's share and limits; what is None stays.  Needs an admin's key."""
-        body = {"weight": weight, "max_live_jobs": max_live_jobs, "max_priority": max_priority}
-        body = {field: value for field, value in body.items() if value is not None}
+        """Change a client's share, limits and filters; what is None stays.  Needs an admin's key."""
+        given = {
+            "weight": weight,
+            "max_live_jobs": max_live_jobs,
+            "max_priority": max_priority,
+            "safety_threshold": safety_threshold,
+            "blocked_words": None if blocked_words is None else list(blocked_words),
+        }
+        body: Json = {field: value for field, value in given.items() if value is not None}
+        if safety_threshold == "off":
+            body["safety_threshold"] = None
         return self._object(Request("PATCH", f"/clients/{quote(name, safe='')}", json=body, repeatable=True))
 
     def audit(self, subject: str | None = None, *, limit: int | None = None) -> Rows:

@@ -3,20 +3,24 @@
 import hashlib
 import mimetypes
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 from urllib.parse import urljoin
 
 import httpx
 
 from safelight.client.errors import ApiError, ApiUnreachableError, CorruptDownloadError, LocalFileError, api_error
+from safelight.client.folders import pack
 from safelight.client.transport import Request, Transport
 from safelight.client.values import Artifact, Job
 
 SHORT_ID = 8
+ZIP = "application/zip"
 
 
 def destinations(job: Job, to: Path) -> list[tuple[Artifact, Path]]:
@@ -53,11 +57,19 @@ def download(transport: Transport, artifact: Artifact, to: Path) -> Path:
             transport.sleep(pause)
 
 
-def upload_part(path: Path) -> tuple[str, bytes, str]:
-    """A multipart field.  Raises LocalFileError."""
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    with _mapped(path):
-        return path.name, path.read_bytes(), kind
+@contextmanager
+def upload_part(path: Path) -> Iterator[tuple[str, IO[bytes], str]]:
+    """A multipart field: the open file, or a folder of pictures packed into a zip.  Raises LocalFileError."""
+    with ExitStack() as stack:
+        with _mapped(path):
+            if path.is_dir():
+                file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile(prefix="safelight-"))
+                pack(path, file)
+                name, kind = f"{path.resolve().name}.zip", ZIP
+            else:
+                file = stack.enter_context(path.open("rb"))
+                name, kind = path.name, mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        yield name, file, kind
 
 
 class _StorageRefusedError(Exception):

@@ -1,6 +1,8 @@
 """Pictures arrive whole, from a storage that never sees the key."""
 
 import hashlib
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +99,36 @@ def test_an_upload_is_multipart(fake: FakeApi, client: Client, tmp_path: Path) -
     first, second = fake.seen
     assert b'name="file"; filename="cat.png"' in first.body
     assert PICTURE in second.body
+
+
+def test_a_folder_is_sent_as_a_zip(fake: FakeApi, client: Client, tmp_path: Path) -> None:
+    """Given a folder of pictures among other things, when it is uploaded twice, then the pictures alone, alike."""
+    fake.script("POST", "/v1/uploads", problem(503, "unavailable"), Answer(201, {**RAW, "details": {"pictures": 2}}))
+    folder = tmp_path / "animals"
+    for name in ("cat/1.png", "dog/2.JPG", "cat/.hidden.png", ".git/3.png", "notes.txt", "metadata.jsonl"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    (folder / "dog" / "link.png").symlink_to("/etc/passwd")
+
+    sent = client.upload(folder)
+
+    assert sent.raw["details"] == {"pictures": 2}
+    bodies = [seen.body for seen in fake.seen]
+    for body in bodies:
+        assert b'filename="animals.zip"' in body
+        assert b"Content-Type: application/zip" in body
+    zips = [body[body.index(b"PK") : body.rindex(b"\r\n--")] for body in bodies]
+    assert zips[0] == zips[1]
+    with zipfile.ZipFile(io.BytesIO(zips[0])) as packed:
+        assert {name: packed.read(name) for name in packed.namelist()} == {
+            name: name.encode() for name in ("cat/1.png", "dog/2.JPG", "metadata.jsonl")
+        }
+
+
+def test_a_folder_without_pictures_is_an_error_of_ours(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(LocalFileError, match="no picture"):
+        client.upload(tmp_path)
 
 
 def _done() -> object:

@@ -145,6 +145,11 @@ def _keys_and_uploads(world: World, tmp_path: Path) -> None:
     Image.new("RGB", (32, 16)).save(tmp_path / "in.png")
     sent = world.client.upload(tmp_path / "in.png")
     assert (sent.width, sent.height, sent.media_type) == (32, 16, "image/png")
+    (tmp_path / "set" / "cat").mkdir(parents=True)
+    Image.new("RGB", (32, 16)).save(tmp_path / "set" / "cat" / "1.png")
+    packed = world.client.upload(tmp_path / "set")
+    assert (packed.media_type, packed.raw["kind"]) == ("application/zip", "data_set")
+    assert packed.raw["details"]["classes"] == {"cat": 1}
 
     made = world.admin.create_key("shop", "viewer", name="ci", expires_in_days=1)
     with Client(world.api.url, made["key"]) as viewer:
