@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     )
     c2pa_private_key_path: Path | None = Field(None, description="PEM, PKCS#8, of an ES256 (P-256) key.")
 
+    blocked_words: tuple[str, ...] = Field(
+        (), description="Prompts with one of these are refused, of every client; `word*` is any word that begins so."
+    )
+
     # the lease protocol
     lease_seconds: float = Field(60, gt=0)
     sweep_seconds: float = Field(10, gt=0, description="The sweeper's period.")

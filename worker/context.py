@@ -66,6 +66,7 @@ class RunContext:
         pace: PreviewPace | None = None,
         library: "Library | None" = None,
         shelf_of: "Callable[[Hold], Shelf] | None" = None,
+        unseen: frozenset[UUID] = frozenset(),
     ) -> None:
         self._batch = {hold.job_id: hold for hold in batch}
         self._holds = holds
@@ -74,6 +75,7 @@ class RunContext:
         self._on_nearly_done = on_nearly_done
         self._library = library
         self._shelf_of = shelf_of
+        self._unseen = unseen
         self._started = time.monotonic()
         self._pace = pace or PreviewPace()
         self._pace.begins()
@@ -126,8 +128,10 @@ class RunContext:
         return self._pace.due()
 
     def preview(self, job_id: UUID, pixels: "Pixels") -> None:
-        """Show a rough (H, W, 3) uint8 picture of the item as it stands."""
+        """Show a rough (H, W, 3) uint8 picture of the item as it stands, unless its pictures are to be filtered."""
         self._pace.made()
+        if job_id in self._unseen:
+            return
         self._previews[job_id] += 1
         self._reporter.show(job_id, pixels)
         self._reporter.say({job_id: self._progress(self._batch[job_id])})

@@ -12,9 +12,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from models.artifacts import Artifact, Upload
+from models.clients import Client
 from models.errors import InvalidInputError, NotFoundError, RunError, StorageError, TransientError
 from models.jobs import ClaimedJob, Job
 from models.params import CheckpointProfile, DiffusionParams, InputRef, TaskParams, TextRef
+from models.params.words import has_blocked_word
 from models.session import Sessions
 from models.storage import Storage
 from worker.pipelines.base import Blob, Item
@@ -26,15 +28,18 @@ class Fetched:
 
     blobs: Mapping[str, Blob] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    blocked: tuple[str, ...] = ()
+    """Words that the client's prompts may not have; looked up where another job wrote one."""
     error: RunError | None = None
 
 
 class InputReader:
     """Reads rows and objects. Thread-safe."""
 
-    def __init__(self, sessions: Sessions, storage: Storage) -> None:
+    def __init__(self, sessions: Sessions, storage: Storage, blocked_words: tuple[str, ...] = ()) -> None:
         self._sessions = sessions
         self._storage = storage
+        self._blocked_by_all = blocked_words
 
     def fetch(self, job: ClaimedJob, params: TaskParams) -> Fetched:
         """Everything that the params name. Never raises; most jobs name nothing."""
@@ -50,13 +55,19 @@ class InputReader:
                     texts[pointer] = self._text(job.client_id, ref)
                 else:
                     blobs[pointer] = self._blob(job.client_id, ref)
+            blocked = self._blocked(job.client_id) if texts else ()
         except InvalidInputError as error:
             return Fetched(error=InvalidInputError(error.detail, job_id=str(job.job_id), field=f"/params/{pointer}"))
         except StorageError as error:
             return Fetched(error=TransientError(error.detail))
         except DBAPIError as error:
             return Fetched(error=TransientError(f"Postgres did not answer: {type(error.orig).__name__}."))
-        return Fetched(blobs, texts)
+        return Fetched(blobs, texts, blocked)
+
+    def _blocked(self, client_id: UUID) -> tuple[str, ...]:
+        with self._sessions() as session:
+            own = session.scalar(select(Client.blocked_words).where(Client.id == client_id))
+        return (*self._blocked_by_all, *(own or ()))
 
     def _blob(self, client_id: UUID, ref: InputRef) -> Blob:
         with self._sessions() as session:
@@ -85,6 +96,9 @@ def make_item(job: ClaimedJob, params: TaskParams, fetched: Fetched, profile: Ch
     if fetched.error is not None:
         raise fetched.error
     if (text := fetched.texts.get("prompt_from")) is not None and isinstance(params, DiffusionParams):
+        if has_blocked_word(text, fetched.blocked):
+            detail = "The prompt that another job wrote has a word that is not allowed here."
+            raise InvalidInputError(detail, job_id=str(job.job_id), field="/params/prompt_from")
         params = params.model_copy(update={"prompt": text, "prompt_from": None})
         for found in params.text_problems(profile):
             raise InvalidInputError(found.message, job_id=str(job.job_id), field="/params/prompt_from")
@@ -107,7 +121,7 @@ def _object_of(session: Session, client_id: UUID, ref: InputRef) -> tuple[str, s
         told = f"The artifact {ref.artifact} was deleted."
     else:
         row = session.execute(query.where(Artifact.job_id == ref.job, Artifact.index == ref.index)).one_or_none()
-        told = f"The job {ref.job} has no output {ref.index}, or its results were deleted."
+        told = f"The job {ref.job} has no output {ref.index}, or its results were deleted or withheld."
     if row is None:
         raise InvalidInputError(told)
     return row.key, row.media_type

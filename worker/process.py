@@ -79,7 +79,7 @@ class WorkerProcess:
             reporter=Reporter(ProgressBoard(connect_redis(settings))),
             tickets=TicketSender(settings),
             aside=Aside(),
-            inputs=InputReader(sessions, storage),
+            inputs=InputReader(sessions, storage, settings.blocked_words),
             library=ResidentLibrary(sessions, residency, self.store),
             shelf_of=lambda hold: JobShelf(storage, hold),
         )

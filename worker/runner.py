@@ -283,6 +283,7 @@ class Runner:
                 self._previews,
                 self.library,
                 self.shelf_of,
+                frozenset(job.job_id for job in batch.jobs.values() if job.safety_threshold is not None),
             ),
             finished=lambda item, outputs: self._hand_over(batch, resident, item, outputs),
             failed=lambda item, error: self._fail(batch, batch.jobs[item.job_id].hold, error),

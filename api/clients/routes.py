@@ -39,7 +39,8 @@ def get_client(path: ClientPath) -> Answer:
 @room.endpoint("patch", "/clients/<name>", access=Access.ADMIN, answers={200: ClientView})
 def change_client(path: ClientPath, body: ClientChanges) -> Answer:
     """Change a client's share and limits. Jobs that wait keep the place that they have."""
-    changes = body.model_dump(exclude_none=True)
+    given = body.model_dump(mode="json", exclude_unset=True)
+    changes = {name: value for name, value in given.items() if value is not None or name == "safety_threshold"}
     with get_services().sessions.begin() as session:
         row = session.scalars(select(Client).where(Client.name == path.name).with_for_update()).one_or_none()
         if row is None:
@@ -50,7 +51,7 @@ def change_client(path: ClientPath, body: ClientChanges) -> Answer:
         audit(session, actor(), "client.set", row.name, told)
         session.flush()
         view = _view(row)
-    # A key is remembered with its client's highest priority.
+    # A key is remembered with its client's highest priority and words.
     forget_keys()
     return Answer(view)
 

@@ -20,19 +20,32 @@ Priority = Annotated[
 ]
 
 
+Threshold = Annotated[
+    float, Field(ge=0, le=1, description="Pictures whose safety score reaches it are withheld; null lets all pass.")
+]
+Words = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=100)], ...],
+    Field(max_length=10_000, description="Prompts with one of these are refused; `word*` is any that begins so."),
+]
+
+
 class ClientChanges(BaseModel):
-    """What shall be otherwise; what is absent or null stays as it is."""
+    """What shall be otherwise; what is absent stays as it is, and so does null but for safety_threshold."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         allow_inf_nan=False,
-        json_schema_extra={"examples": [{"weight": 2.0, "max_live_jobs": 500, "max_priority": 10}]},
+        json_schema_extra={
+            "examples": [{"weight": 2.0, "max_live_jobs": 500, "max_priority": 10, "safety_threshold": 0.8}]
+        },
     )
 
     weight: Weight | None = None
     max_live_jobs: LiveJobs | None = None
     max_priority: Priority | None = None
+    safety_threshold: Threshold | None = None
+    blocked_words: Words | None = None
 
 
 class ClientPath(BaseModel):
@@ -58,6 +71,8 @@ class ClientView(BaseModel):
     weight: float
     max_live_jobs: int
     max_priority: int
+    safety_threshold: float | None
+    blocked_words: list[str] | None
     live_jobs: int
     created_at: datetime
 

@@ -1,9 +1,11 @@
 """What this server takes of one job, beyond what its checkpoint allows: images, work, priority."""
 
 import math
+from collections.abc import Iterable
 
 from models.errors import FieldError, ValidationFailedError
 from models.params import TaskParams
+from models.params.words import has_blocked_word
 from models.settings import Settings
 
 PIXELS_PER_MEGAPIXEL = 1_000_000
@@ -19,6 +21,25 @@ def check_limits(settings: Settings, params: TaskParams, priority: int, max_prio
     if priority > max_priority:
         message = f"This key may ask for at most {max_priority}; an admin can raise that for its client."
         found.append(FieldError("/priority", "priority_not_allowed", message))
+    if found:
+        raise ValidationFailedError(found)
+
+
+def check_words(params: TaskParams, blocked: Iterable[str]) -> None:
+    """Refuse prompts with words that are not allowed. Neither they nor the prompt are repeated.
+
+    Raises:
+        ValidationFailedError: one entry for each text that has one.
+    """
+    words = tuple(blocked)
+    if not words:
+        return
+    message = "This has a word that is not allowed here."
+    found = [
+        FieldError(f"/params/{name}", "prompt_not_allowed", message)
+        for name, text in params.texts().items()
+        if has_blocked_word(text, words)
+    ]
     if found:
         raise ValidationFailedError(found)
 

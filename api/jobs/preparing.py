@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from api.auth import allowed_priority, principal
-from api.jobs.bounds import check_limits
+from api.jobs.bounds import check_limits, check_words
 from api.jobs.inputs import Previous, check_inputs, with_revisions
 from api.jobs.schemas import JOB_BODIES, ChainStep, JobBody
 from api.jobs.training import check_training
@@ -88,6 +88,7 @@ def prepare(
     """
     card = choose_card(services, body)
     params = with_revisions(services, body.params.resolved(card.profile))
+    check_words(params, (*services.settings.blocked_words, *principal().blocked_words))
     check_inputs(services, origin.client_id, params, card.profile, previous)
     check_training(services, origin.client_id, params)
     check_limits(services.settings, params, body.priority, allowed_priority())

@@ -53,6 +53,8 @@ class Principal:
     role: Role
     max_priority: int = 0
     """The highest priority that the client's own jobs may ask for."""
+    blocked_words: tuple[str, ...] = ()
+    """What its prompts may not have, beside the words of the settings."""
 
 
 def issue_key(
@@ -81,7 +83,7 @@ def authenticate(session: Session, text: str) -> Principal | None:
         return None
     key_id, secret = match.groups()
     row = session.execute(
-        select(ApiKey.secret_sha256, ApiKey.role, Client.id, Client.name, Client.max_priority)
+        select(ApiKey.secret_sha256, ApiKey.role, Client.id, Client.name, Client.max_priority, Client.blocked_words)
         .join(Client, Client.id == ApiKey.client_id)
         .where(
             ApiKey.id == key_id,
@@ -92,7 +94,12 @@ def authenticate(session: Session, text: str) -> Principal | None:
     if row is None or not hmac.compare_digest(row.secret_sha256, _digest(secret)):
         return None
     return Principal(
-        key_id=key_id, client_id=row.id, client_name=row.name, role=row.role, max_priority=row.max_priority
+        key_id=key_id,
+        client_id=row.id,
+        client_name=row.name,
+        role=row.role,
+        max_priority=row.max_priority,
+        blocked_words=tuple(row.blocked_words or ()),
     )
 
 

@@ -10,7 +10,7 @@ from safelight.cli import output
 from safelight.cli.remote import Remote, talks_to_api
 
 SHOWN_ENTRIES = 50
-COLUMNS = ("name", "weight", "max_live_jobs", "max_priority", "live_jobs", "created_at")
+COLUMNS = ("name", "weight", "max_live_jobs", "max_priority", "safety_threshold", "live_jobs", "created_at")
 
 app = typer.Typer(
     name="clients",
@@ -43,16 +43,35 @@ def set_(
     weight: Annotated[float | None, typer.Option(min=0, help="Share of the workers; 1 is plain.")] = None,
     max_live_jobs: Annotated[int | None, typer.Option(min=0, help="Waiting and running jobs at a time.")] = None,
     max_priority: Annotated[int | None, typer.Option(min=0, max=100, help="The highest it may ask for.")] = None,
+    safety: Annotated[
+        str | None, typer.Option("--safety", metavar="SCORE", help="Withhold pictures from 0.8 on, say; or `off`.")
+    ] = None,
+    block: Annotated[
+        list[str] | None, typer.Option("--block", metavar="WORD", help="All words that prompts may not have.")
+    ] = None,
+    unblock: Annotated[bool, typer.Option("--no-block", help="No blocked words any more.")] = False,
 ) -> None:
-    """Change a client's share and limits.  Needs an admin's key."""
-    if weight is max_live_jobs is max_priority is None:
-        raise typer.BadParameter("Say what to change: --weight, --max-live-jobs or --max-priority.")
+    """Change a client's share, limits and filters.  Needs an admin's key."""
+    changes: dict[str, Any] = {"weight": weight, "max_live_jobs": max_live_jobs, "max_priority": max_priority}
+    changes["safety_threshold"] = _threshold(safety)
+    changes["blocked_words"] = [] if unblock else block
+    if all(value is None for value in changes.values()):
+        raise typer.BadParameter("Say what to change: --weight, --max-live-jobs, --max-priority, --safety or --block.")
     with remote.connect() as connection:
-        client = connection.set_client(name, weight=weight, max_live_jobs=max_live_jobs, max_priority=max_priority)
+        client = connection.set_client(name, **changes)
     if remote.as_json:
         output.print_json(client)
     else:
-        typer.echo(f"{name}: " + ", ".join(f"{field} {client.get(field)}" for field in COLUMNS[1:4]))
+        typer.echo(f"{name}: " + ", ".join(f"{field} {client.get(field)}" for field in COLUMNS[1:5]))
+
+
+def _threshold(text: str | None) -> float | str | None:
+    if text is None or text == "off":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no score; write a number between 0 and 1, or off.") from None
 
 
 @talks_to_api

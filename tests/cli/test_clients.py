@@ -42,7 +42,7 @@ def test_only_what_was_said_is_changed(fake: FakeApi, run: Run) -> None:
     result = run("clients", "set", "shop", "--weight", "2", "--max-priority", "10")
 
     assert fake.seen[0].json == {"weight": 2.0, "max_priority": 10}
-    assert result.stdout == "shop: weight 2.0, max_live_jobs 500, max_priority 10\n"
+    assert result.stdout == "shop: weight 2.0, max_live_jobs 500, max_priority 10, safety_threshold None\n"
     assert document(run("clients", "set", "shop", "--max-live-jobs", "500", "--json")) == SHOP
 
 
@@ -61,3 +61,14 @@ def test_the_audit_log_says_who_did_what(fake: FakeApi, run: Run) -> None:
     assert fake.seen[0].query == {"subject": "shop", "limit": "1"}
     assert len(fake.seen) == 1
     assert document(run("audit", "--limit", "1", "--json"))["items"] == [ENTRY]
+
+
+def test_filters_are_set_and_taken_away(fake: FakeApi, run: Run) -> None:
+    fake.script("PATCH", "/v1/clients/shop", Answer(json=SHOP))
+    run("clients", "set", "shop", "--safety", "0.8", "--block", "gun*", "--block", "sword")
+    run("clients", "set", "shop", "--safety", "off", "--no-block")
+    assert [seen.json for seen in fake.seen] == [
+        {"safety_threshold": 0.8, "blocked_words": ["gun*", "sword"]},
+        {"safety_threshold": None, "blocked_words": []},
+    ]
+    assert run("clients", "set", "shop", "--safety", "high").exit_code == 2

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event, Timer
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,7 @@ from worker.courier.frames import Delivery, Parcel
 from worker.courier.parts import Part, parts_of, prepare, registration_of
 from worker.courier.put import Put
 from worker.courier.reproduction import compare
+from worker.courier.safety import SafetyFilter
 from worker.courier.signing import Signer
 
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0)
@@ -46,17 +47,18 @@ class Service:
     pictures: Executor
     """Encodes and puts pictures; another pool than the one that runs `deliver`."""
     signer: Signer | None = None
+    safety: SafetyFilter = field(default_factory=SafetyFilter)
 
     def deliver(self, parcel: Parcel, body: memoryview, dropped: Event) -> Delivery:
         """Take a parcel to its end. Never raises."""
         deadline = time.monotonic() + self.settings.store_budget_seconds
         try:
             started = time.monotonic()
-            parts = parts_of(parcel, body)
+            parts, withheld = self._allowed(parcel, parts_of(parcel, body))
             outputs = self._store_all(parcel, parts, dropped, deadline)
             measures = parcel.measures | {"store_seconds": round(time.monotonic() - started, 4)}
             trained = registration_of(parcel)
-            result = self._result(parcel, parts, outputs, dropped, deadline)
+            result = self._result(parcel, parts, outputs, dropped, deadline) | withheld
             published = _until(
                 deadline,
                 dropped,
@@ -76,6 +78,13 @@ class Service:
             return self._fail_unexpected(parcel, error)
         reach("after_commit")
         return Delivery.FENCED if published is Published.FENCED else Delivery.PUBLISHED
+
+    def _allowed(self, parcel: Parcel, parts: list[Part]) -> tuple[list[Part], dict[str, Any]]:
+        """What the client's threshold lets pass, and what the result says of the rest."""
+        if parcel.safety_threshold is None:
+            return parts, {}
+        kept, withheld = self.safety.split(parts, parcel.safety_threshold)
+        return kept, {"withheld": withheld} if withheld else {}
 
     def _result(
         self, parcel: Parcel, parts: Sequence[Part], outputs: Sequence[Output], dropped: Event, deadline: float
