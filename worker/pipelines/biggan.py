@@ -58,7 +58,7 @@ class BigGan(OnePass):
 
         def decoded(part: slice) -> Tensor:
             count = len(latents[part])
-            return self._decoded(latents[part], [label] * count, torch.full((count, 1), params.truncation))
+            return self._decoded(latents[part], [label] * count, torch.full((count,), params.truncation))
 
         return decoded
 
@@ -69,8 +69,8 @@ class BigGan(OnePass):
         return truncated_noise(streams, self._net.config.z_dim)
 
     def _decoded(self, latents: Tensor, labels: Sequence[int], truncation: Tensor) -> Tensor:
-        """Of latents that the truncation, `(B, 1)`, has not scaled yet."""
-        given = (latents * truncation).to(self._device)
+        """Of latents that the truncation, `(B,)`, has not scaled yet."""
+        given = (latents * truncation[:, None]).to(self._device)
         classes = torch.tensor(labels, device=self._device)
-        pictures: Tensor = self._net(given, classes, truncation[:, 0].to(self._device))
+        pictures: Tensor = self._net(given, classes, truncation.to(self._device))
         return pictures

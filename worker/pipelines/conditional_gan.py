@@ -44,7 +44,7 @@ class ConditionalGan(OnePass):
     def pictures(self, draws: Sequence[Draw]) -> Tensor:
         """One pass for all draws, whatever their labels and truncations."""
         latents = noise((draw.stream() for draw in draws), self._generator.config.latent_dim)
-        return self._decoded(latents * truncations(draws), [self._label(draw.item) for draw in draws])
+        return self._decoded(latents * truncations(draws)[:, None], [self._label(draw.item) for draw in draws])
 
     def frames(self, item: Item) -> Callable[[slice], Tensor]:
         """From noise to noise, within one class."""

@@ -36,7 +36,7 @@ class Dcgan(OnePass):
     def pictures(self, draws: Sequence[Draw]) -> Tensor:
         """From noise scaled by each item's truncation."""
         latents = noise((draw.stream() for draw in draws), self._net.config.latent_dim)
-        return self._decoded(latents * truncations(draws))
+        return self._decoded(latents * truncations(draws)[:, None])
 
     def frames(self, item: Item) -> Callable[[slice], Tensor]:
         """From noise to noise."""

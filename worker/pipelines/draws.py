@@ -79,5 +79,5 @@ def bytes_of(*modules: nn.Module) -> int:
 
 
 def truncations(draws: Sequence[Draw]) -> Tensor:
-    """`(B, 1)`: each item's."""
-    return torch.tensor([[float(getattr(draw.item.params, "truncation", 1.0))] for draw in draws])
+    """`(B,)`: each item's."""
+    return torch.tensor([float(getattr(draw.item.params, "truncation", 1.0)) for draw in draws])

@@ -64,7 +64,7 @@ class StyleGan2(OnePass):
         """
         params, seeds = walk_of(item), seeds_of(item)
         latents = noise((generator_for(seed, 0) for seed in seeds), self._net.config.latent_dim)
-        stops = self._styles(latents, torch.full((len(seeds), 1), params.truncation)).cpu()
+        stops = self._styles(latents, torch.full((len(seeds),), params.truncation)).cpu()
         styles = between(stops, params.frames, Path.LINEAR)
         first = generator_for(seeds[0], 0)
         noise(
@@ -79,7 +79,7 @@ class StyleGan2(OnePass):
         return drawn
 
     def _styles(self, latents: Tensor, truncation: Tensor) -> Tensor:
-        """`(B, num_styles, style_dim)` of `(B, latent_dim)`; truncation is `(B, 1)`."""
+        """`(B, num_styles, style_dim)` of `(B, latent_dim)`; truncation is `(B,)`."""
         w = self._net.truncated(self._net.map_latents(latents.to(self._device)), truncation.to(self._device))
         styles: Tensor = w[:, None].expand(-1, self._net.config.num_styles, -1)
         return styles

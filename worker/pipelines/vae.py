@@ -50,7 +50,7 @@ class Vae(OnePass):
 
     def pictures(self, draws: Sequence[Draw]) -> Tensor:
         """From draws of the prior, scaled by each item's truncation."""
-        return self._decoded(noise((draw.stream() for draw in draws), self._width) * truncations(draws))
+        return self._decoded(noise((draw.stream() for draw in draws), self._width) * truncations(draws)[:, None])
 
     def frames(self, item: Item) -> Callable[[slice], Tensor]:
         """From latent to latent: of seeds, or of pictures."""

@@ -28,7 +28,7 @@ PORTION_FRAMES = 8
 
 
 def between(stops: Tensor, frames: int, path: Path) -> Tensor:
-    """`(S, ...)` stops, on the CPU, to `(F, ...)`: the first and the last frame are the first and the last stop, exactly.
+    """`(S, ...)` stops, on the CPU, to `(F, ...)`: its first and last frame are the first and the last stop, exactly.
 
     Each leg takes equally many frames. Along the sphere, each latent as one vector, lengths are blended evenly.
     """
