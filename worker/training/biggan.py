@@ -33,9 +33,7 @@ SMALL_32: Final = (
     (True, 16, 8),
     (False, 8, 8),
     (True, 8, 4),
-    (False, 4, 4),
     (True, 4, 2),
-    (False, 2, 2),
     (False, 2, 1),
 )
 AUGMENTATION: Final = Augmentation(shift_pixels=3, cutout_pixels=10, brightness=0.2, contrast=0.2, saturation=0.4)
@@ -50,7 +48,7 @@ class BigGanSettings:
     z_dim: int = 40
     channel_width: int = 24
     layers: tuple[tuple[bool, int, int], ...] = SMALL_32
-    attention_layer_position: int = 3
+    attention_layer_position: int = 2
     discriminator_widths: tuple[int, ...] = (32, 64, 96, 128)
     generator_rate: float = 4e-4
     discriminator_rate: float = 4e-4

@@ -39,7 +39,8 @@ class CycleGanSettings:
     """Hyper-parameters of the CycleGAN."""
 
     seed: int = 1
-    batch: int = 4
+    batch: int = 8
+    crop_pixels: int = 32
     config: CycleGanConfig = SMALL
     discriminator_width: int = 32
     discriminator_levels: int = 2
@@ -89,17 +90,17 @@ class CycleGanTask:
         """``pictures_a``, ``pictures_b``: two unpaired piles, ``(N, C, H, W)`` in [-1, 1]."""
         self.settings, self.piles = settings, {"a": pictures_a, "b": pictures_b}
         torch.manual_seed(settings.seed)
-        shape = tuple(pictures_a.shape[1:])
+        channels, piece = pictures_a.shape[1], min(settings.crop_pixels, *pictures_a.shape[2:])
         self.generators = {way: channels_last(CycleGanGenerator(settings.config)) for way in ("a_to_b", "b_to_a")}
         self.critics = {
             side: channels_last(
-                PatchDiscriminator(shape[0], settings.discriminator_width, settings.discriminator_levels)
+                PatchDiscriminator(channels, settings.discriminator_width, settings.discriminator_levels)
             )
             for side in ("a", "b")
         }
         for part in (*self.generators.values(), *self.critics.values()):
             part.apply(small_init)
-        self.pools = {side: FakePool(settings.pool, shape) for side in ("a", "b")}
+        self.pools = {side: FakePool(settings.pool, (channels, piece, piece)) for side in ("a", "b")}
         self.averages: dict[str, nn.Module] = {
             way: copy.deepcopy(generator).requires_grad_(requires_grad=False)
             for way, generator in self.generators.items()
@@ -116,17 +117,23 @@ class CycleGanTask:
             "critics": torch.optim.Adam(judges, settings.discriminator_rate, settings.betas),
         }
 
+    def crops(self, side: str, stream: torch.Generator) -> Tensor:
+        """A batch of one pile: pieces of ``crop_pixels``, which show as much of a style as whole pictures."""
+        settings = self.settings
+        pictures, _ = draw_real(self.piles[side], settings.batch, stream, mirror=settings.mirror)
+        pieces = []
+        for picture in pictures:
+            spare = torch.tensor(picture.shape[1:]) - settings.crop_pixels
+            top, left = (torch.rand(2, generator=stream) * (spare + 1).clamp_min(1)).long().tolist()
+            pieces.append(picture[:, top : top + settings.crop_pixels, left : left + settings.crop_pixels])
+        return torch.stack(pieces).contiguous(memory_format=torch.channels_last)
+
     def train_step(self, step: int, scale: float) -> dict[str, float]:
         """One step of both generators, then one of both discriminators."""
         del scale
         settings = self.settings
         _, stream = rng_of(settings.seed, step)
-        a, b = (
-            draw_real(self.piles[side], settings.batch, stream, mirror=settings.mirror)[0].contiguous(
-                memory_format=torch.channels_last
-            )
-            for side in ("a", "b")
-        )
+        a, b = (self.crops(side, stream) for side in ("a", "b"))
         for critic in self.critics.values():
             critic.requires_grad_(requires_grad=False)
         with torch.autocast("cpu", torch.bfloat16):
