@@ -3,14 +3,13 @@
 import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.errors import InvalidInputError
 from models.params import ReconstructParams
 from worker.pipelines.base import Context, Facts, Item, Output, Picture, generator_for
 from worker.pipelines.diffusers.codec import Codec
-from worker.quality.psnr import psnr
-from worker.quality.ssim import ssim
+from worker.pipelines.fidelity import fidelity
 
 if TYPE_CHECKING:
     from worker.pipelines.base import Pixels
@@ -46,13 +45,7 @@ def _through(codec: Codec, items: Sequence[Item], pictures: "Sequence[Pixels]") 
     for item, before, whole in zip(items, pictures, codec.decode(latents), strict=True):
         after = whole[:height, :width].copy()
         yield Picture(item.job_id, 0, after, item.seed)
-        yield Facts(item.job_id, loss(before, after) | {"latent_shape": list(latents.shape[1:])})
-
-
-def loss(before: "Pixels", after: "Pixels") -> dict[str, Any]:
-    """PSNR in dB, None where not a bit was lost, and SSIM."""
-    decibels = psnr(before, after)
-    return {"psnr": None if math.isinf(decibels) else round(decibels, 3), "ssim": round(ssim(before, after), 5)}
+        yield Facts(item.job_id, fidelity(before, after) | {"latent_shape": list(latents.shape[1:])})
 
 
 def _picture(item: Item, max_pixels: int) -> "Pixels":

@@ -1,0 +1,81 @@
+"""Params of tasks that start from a picture: what is refused at submit, what may share a batch, what it costs."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from models.errors import ValidationFailedError
+from models.jobs import parse_task
+from models.params import CheckpointProfile
+
+PROFILE = CheckpointProfile(default_width=64, default_height=64, default_steps=10, default_guidance=4.0)
+IMAGE = {"upload": str(uuid.UUID(int=1))}
+BOX = {"shape": "rectangle", "left": 0, "top": 0, "right": 1, "bottom": 1}
+
+
+def resolved(task: str, **params: Any) -> Any:
+    return parse_task(task, {"prompt": "a cat", "image": IMAGE} | params).resolved(PROFILE)
+
+
+@pytest.mark.parametrize(
+    ("task", "params", "pointer", "code"),
+    [
+        ("image_to_image", {"strength": 0.05}, "/params/strength", "too_weak"),
+        ("image_to_image", {"strength": 0.2, "num_inference_steps": 4}, "/params/strength", "too_weak"),
+        ("image_to_image", {"strength": 0}, "/params/strength", "greater_than"),
+        ("inpaint", {"mask_shapes": [BOX], "strength": 0.09}, "/params/strength", "too_weak"),
+        ("inpaint", {}, "/params/mask", "value_error"),
+        ("inpaint", {"mask": IMAGE, "mask_automatic": "foreground"}, "/params/mask", "value_error"),
+        (
+            "inpaint",
+            {"mask_shapes": [BOX, BOX | {"left": 1}]},
+            "/params/mask_shapes/1/rectangle/left",
+            "value_error",
+        ),
+        ("outpaint", {"zoom": 1}, "/params/zoom", "less_than_equal"),
+        (
+            "control",
+            {"low_threshold": 0.5, "high_threshold": 0.2},
+            "/params/low_threshold",
+            "value_error",
+        ),
+        ("edit", {"image_guidance_scale": 0.5}, "/params/image_guidance_scale", "greater_than_equal"),
+    ],
+)
+def test_what_cannot_be_done_names_its_field(task: str, params: dict[str, Any], pointer: str, code: str) -> None:
+    with pytest.raises(ValidationFailedError) as caught:
+        resolved(task, **params)
+    assert [(field.pointer, field.code) for field in caught.value.fields] == [(pointer, code)]
+
+
+def test_a_strength_that_makes_one_step_is_enough() -> None:
+    assert resolved("image_to_image", strength=0.1).steps() == 2  # guided
+    assert resolved("image_to_image", strength=0.1, guidance_scale=1).steps() == 1
+
+
+def test_the_cost_is_that_of_the_steps_that_are_made() -> None:
+    assert resolved("image_to_image", strength=0.5).steps() == 10
+    assert resolved("inpaint", mask_shapes=[BOX]).steps() == 20
+    assert resolved("outpaint").steps() == 20
+    assert resolved("edit").steps() == 30  # words and picture guide, each by a pass of its own
+    assert resolved("edit", guidance_scale=1).steps() == 10
+
+
+@pytest.mark.parametrize(
+    ("task", "params", "shared"),
+    [
+        ("image_to_image", {"strength": 0.5}, False),
+        ("image_to_image", {"fit": "contain"}, False),
+        ("image_to_image", {"image": {"upload": str(uuid.UUID(int=2))}}, True),
+        ("edit", {"image_guidance_scale": 2.0}, False),
+        ("inpaint", {"strength": 0.5}, False),
+        ("inpaint", {"mask_feather": 0.1}, True),
+        ("outpaint", {"zoom": 0.7}, True),
+        ("control", {"control_scale": 0.5}, False),
+        ("control", {"control": "depth"}, True),
+    ],
+)
+def test_jobs_share_a_batch_unless_one_call_takes_one_of_it(task: str, params: dict[str, Any], shared: bool) -> None:
+    given: dict[str, Any] = {"seed": 1} | ({"mask_shapes": [BOX]} if task == "inpaint" else {})
+    assert (resolved(task, **given).shape() == resolved(task, **given, **params).shape()) is shared
