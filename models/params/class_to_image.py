@@ -7,6 +7,7 @@ from pydantic import Field
 from models.errors import FieldError
 from models.params.base import PictureParams, problem
 from models.params.diffusion import SchedulerName
+from models.params.passes import pass_problems
 from models.params.profile import CheckpointProfile
 
 
@@ -33,8 +34,8 @@ class ClassToImageParams(PictureParams):
     scheduler: SchedulerName = Field(SchedulerName.DEFAULT, description="The sampler of a diffusion checkpoint.")
 
     def problems(self, profile: CheckpointProfile) -> list[FieldError]:
-        """The class must be one of the checkpoint's; steps belong to diffusion."""
-        found = super().problems(profile) + self._label_problems(profile.class_names)
+        """The class must be one of the checkpoint's; steps and samplers belong to diffusion, truncation to GANs."""
+        found = super().problems(profile) + self._label_problems(profile.class_names) + pass_problems(self, profile)
         if (self.num_inference_steps or 0) > profile.max_steps:
             message = f"This checkpoint takes at most {profile.max_steps} steps."
             found.append(problem("num_inference_steps", "too_many", message))

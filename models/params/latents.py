@@ -9,6 +9,7 @@ from models.errors import FieldError
 from models.params.base import MAX_SEED, OnePictureParams, SeededParams, problem
 from models.params.faults import fault
 from models.params.inputs import Kind, PictureRef
+from models.params.passes import pass_problems
 from models.params.profile import CheckpointProfile
 from models.params.words import MAX_TEXT_CHARS, written
 
@@ -95,7 +96,7 @@ class InterpolateParams(SeededParams):
 
     def problems(self, profile: CheckpointProfile) -> list[FieldError]:
         """What the checkpoint does not read, and what is too much."""
-        found = []
+        found = pass_problems(self, profile)
         if self.prompts and not profile.reads_prompt:
             found.append(problem("prompts", "not_used", "This checkpoint reads no prompt; walk through seeds."))
         if max((len(text) for text in self.prompts), default=0) > profile.max_prompt_chars:

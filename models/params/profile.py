@@ -46,6 +46,11 @@ class CheckpointProfile(BaseModel):
         return self
 
     @property
+    def one_pass(self) -> bool:
+        """Whether its net makes a picture in one forward pass, as GANs and VAEs do."""
+        return self.max_steps == 1
+
+    @property
     def fixed_size(self) -> bool:
         """Whether the checkpoint makes pictures of one size only."""
         return self.min_size == self.max_size

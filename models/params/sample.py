@@ -8,6 +8,7 @@ from models.errors import FieldError
 from models.params.base import MAX_SEED, PictureParams, problem
 from models.params.diffusion import SchedulerName
 from models.params.faults import fault
+from models.params.passes import pass_problems
 from models.params.profile import CheckpointProfile
 
 
@@ -33,8 +34,8 @@ class SampleParams(PictureParams):
         return self
 
     def problems(self, profile: CheckpointProfile) -> list[FieldError]:
-        """Steps, and mixing where the checkpoint has styles to mix."""
-        found = super().problems(profile)
+        """Steps, what belongs to other nets, and mixing where the checkpoint has styles to mix."""
+        found = super().problems(profile) + pass_problems(self, profile)
         if (self.num_inference_steps or 0) > profile.max_steps:
             message = f"This checkpoint takes at most {profile.max_steps} steps."
             found.append(problem("num_inference_steps", "too_many", message))

@@ -155,12 +155,13 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "swin2sr": swin2sr,
     "vae": vae,
 }
+STEPS = {"default_steps": 4, "max_steps": 1000}
 PROFILES: dict[str, dict[str, Any]] = {
     "biggan": {"class_names": NAMES},
     "conditional_gan": {"class_names": NAMES},
-    "class_diffusion": {"class_names": NAMES, "default_steps": 4, "default_guidance": 2.0},
-    "ddpm": {"default_steps": 4},
-    "dit": {"class_names": NAMES, "default_steps": 4, "default_guidance": 2.0},
+    "class_diffusion": {"class_names": NAMES, **STEPS, "default_guidance": 2.0},
+    "ddpm": STEPS,
+    "dit": {"class_names": NAMES, **STEPS, "default_guidance": 2.0},
     "cyclegan": {"default_width": 32, "default_height": 32},
     "stylegan2": {"style_layers": 6},
     "swin2sr": {"scales": (2,), "max_input_pixels": 40 * 40},
@@ -190,7 +191,9 @@ def job(task: str, family: str = "", pictures: Any = None, **params: Any) -> Ite
     listed = [name for name in pictures if name.startswith("images/")]
     if listed:
         refs["images"] = [{"upload": ANYWHERE} for _ in listed]
-    profile = CheckpointProfile(**{"reads_prompt": False, "default_steps": 1, **PROFILES.get(family, {})})
+    profile = CheckpointProfile(
+        **{"reads_prompt": False, "default_steps": 1, "max_steps": 1, **PROFILES.get(family, {})}
+    )
     given = TASKS[task].model_validate({"seed": 1, **params, **refs})
     blobs = {name: Blob(encoded(pixels), "image/png") for name, pixels in pictures.items()}
     return Item(uuid4(), task, given.resolved(profile), blobs)
