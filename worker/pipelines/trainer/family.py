@@ -33,12 +33,14 @@ from worker.pipelines.base import (
 )
 from worker.pipelines.failures import guarded
 from worker.pipelines.trainer.material import Material, Size, read_material
-from worker.pipelines.trainer.methods import RECIPES, make_task
+from worker.pipelines.trainer.methods import RECIPES, Base, make_task
 from worker.pipelines.trainer.state import History, put_aside, take_back
 from worker.pipelines.trainer.writing import write_checkpoint
 from worker.training.loop import Budget, Hooks, Keeping, Pace, Task, load_state, save_state, train
 
 if TYPE_CHECKING:
+    import torch
+
     from worker.devices import Device
 
 SAVE_SHARE = 0.02
@@ -59,14 +61,15 @@ class Trainer(Pipeline):
     tasks: ClassVar[frozenset[str]] = frozenset({"train"})
     determinism: ClassVar[Determinism] = Determinism.SAME_BATCH_SHAPE
 
-    def __init__(self, max_pixels: int) -> None:
-        """`max_pixels` is of one picture that is read."""
+    def __init__(self, max_pixels: int, device: "torch.device") -> None:
+        """`max_pixels` is of one picture that is read; adapters are trained on the device."""
         self._max_pixels = max_pixels
+        self._device = device
 
     @classmethod
-    def setup(cls, files: CheckpointFiles, device: "Device") -> Self:  # noqa: ARG003  # nothing to be put there yet
+    def setup(cls, files: CheckpointFiles, device: "Device") -> Self:
         """Nothing is loaded before the job says what."""
-        return cls(files.profile.max_input_pixels)
+        return cls(files.profile.max_input_pixels, device.torch_device)
 
     def run(self, items: Sequence[Item], context: Context) -> Iterator[Output]:
         """One training after the other: curves, samples and a report of each, the checkpoint, then its facts."""
@@ -74,7 +77,7 @@ class Trainer(Pipeline):
             context.raise_if_all_stopped()
             try:
                 with tempfile.TemporaryDirectory(prefix="safelight-train-") as folder:
-                    yield from _Run(item, context, Path(folder), self._max_pixels).outputs()
+                    yield from _Run(item, context, Path(folder), self._max_pixels, self._device).outputs()
             except StoppedError:
                 context.raise_if_all_stopped()
             except InvalidInputError as error:
@@ -95,6 +98,7 @@ class _Run:
     context: Context
     folder: Path
     max_pixels: int
+    device: "torch.device"
     history: History = field(default_factory=History)
     resumed_at: int = 0
     _save_at: float = 0.0
@@ -108,7 +112,7 @@ class _Run:
 
     def outputs(self) -> Iterator[Output]:
         params, began = self.params, time.monotonic()
-        base = self.context.library.files(params.base) if params.method is Method.LORA and params.base else None
+        base = self._base()
         data_set = DataSet(self.item.inputs["data_set"].body, self.max_pixels)
         material = read_material(data_set, params, _size(params, base), self._go_on)
         task = guarded(lambda: make_task(params, material, base))
@@ -122,6 +126,13 @@ class _Run:
         yield from self._files(samples, sheet.size, report)
         yield Trained(self.item.job_id, made)
         yield Facts(self.item.job_id, {"checkpoint": params.name, **report})
+
+    def _base(self) -> Base | None:
+        """What a LoRA adapts."""
+        params = self.params
+        if params.method is not Method.LORA or params.base is None:
+            return None
+        return Base(self.context.library.files(params.base), self.device)
 
     def _train(self, task: Task) -> int:
         """To the end of the budget, from where an earlier attempt came to; the steps done in all."""
@@ -197,11 +208,12 @@ class _Run:
         }
 
 
-def _size(params: TrainParams, base: CheckpointFiles | None) -> Size:
+def _size(params: TrainParams, base: Base | None) -> Size:
     """(width, height) of the pictures that it learns from: a LoRA's as its base draws them."""
     if base is None:
         return params.image_size, params.image_size
-    return base.profile.default_width, base.profile.default_height
+    profile = base.files.profile
+    return profile.default_width, profile.default_height
 
 
 def _newest_sheet(folder: Path) -> Image.Image:

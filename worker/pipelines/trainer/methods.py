@@ -14,6 +14,8 @@ from worker.pipelines.failures import guarded
 from worker.pipelines.trainer.material import Material
 
 if TYPE_CHECKING:
+    import torch
+
     from worker.training.loop import Task
 
 DIFFUSION_STEPS, DIFFUSION_GUIDANCE = 25, 2.0
@@ -23,10 +25,10 @@ SMALLEST_SIDE: Final = 4
 
 @dataclass(frozen=True)
 class Recipe:
-    """One method. `make` takes the base checkpoint's folder where there is a base; `write` fills the new folder."""
+    """One method. `make` takes a base where the method adapts one; `write` fills the new folder."""
 
     family: str
-    make: Callable[[TrainParams, Material, Path | None], Any]
+    make: Callable[[TrainParams, Material, "Base | None"], Any]
     write: Callable[[Any, Path], None]
     warmup_steps: int = 200
     denoises: bool = False
@@ -52,7 +54,15 @@ class Recipe:
         return profile | ({"class_names": list(material.class_names)} if material.class_names else {})
 
 
-def make_task(params: TrainParams, material: Material, base: CheckpointFiles | None) -> "Task":
+@dataclass(frozen=True)
+class Base:
+    """The checkpoint that adapters are trained for, and where they are."""
+
+    files: CheckpointFiles
+    device: "torch.device"
+
+
+def make_task(params: TrainParams, material: Material, base: Base | None) -> "Task":
     """The training of these pictures, not begun.
 
     Raises:
@@ -64,7 +74,7 @@ def make_task(params: TrainParams, material: Material, base: CheckpointFiles | N
         task: Task = recipe.make(params, material, None)
         return task
     try:
-        adapted: Task = recipe.make(params, material, base.folder)
+        adapted: Task = recipe.make(params, material, base)
     except ImportError as error:
         text = f"LoRAs need the package {error.name}: pip install 'safelight[models]'."
         raise CheckpointUnavailableError(text) from error
@@ -81,14 +91,14 @@ def _with(settings: Any, params: TrainParams, **rates: Any) -> Any:
     return replace(settings, **changes, **(rates if params.learning_rate is not None else {}))
 
 
-def _dcgan(params: TrainParams, material: Material, _base: Path | None) -> Any:
+def _dcgan(params: TrainParams, material: Material, _base: Base | None) -> Any:
     from worker.training.dcgan import DcganSettings, DcganTask
 
     rate = params.learning_rate
     return DcganTask(_with(DcganSettings(), params, generator_rate=rate, discriminator_rate=rate), material.pictures)
 
 
-def _conditional_gan(params: TrainParams, material: Material, _base: Path | None) -> Any:
+def _conditional_gan(params: TrainParams, material: Material, _base: Base | None) -> Any:
     from worker.training.conditional_gan import GanSettings, GanTask
 
     rate = params.learning_rate or 0.0
@@ -98,7 +108,7 @@ def _conditional_gan(params: TrainParams, material: Material, _base: Path | None
     return GanTask(settings, material.pictures, material.labels, material.class_names)
 
 
-def _vae(params: TrainParams, material: Material, _base: Path | None) -> Any:
+def _vae(params: TrainParams, material: Material, _base: Base | None) -> Any:
     from worker.training.gaussian_vae import GaussianVaeSettings, GaussianVaeTask
     from worker.training.muon import Rates
 
@@ -114,7 +124,7 @@ def _vae(params: TrainParams, material: Material, _base: Path | None) -> Any:
     return GaussianVaeTask(_with(settings, params, rates=Rates(muon=2 * rate, adamw=rate)), material.pictures)
 
 
-def _class_diffusion(params: TrainParams, material: Material, _base: Path | None) -> Any:
+def _class_diffusion(params: TrainParams, material: Material, _base: Base | None) -> Any:
     from worker.training.diffusion import DiffusionSettings, DiffusionTask
     from worker.training.muon import Rates
 
@@ -123,12 +133,12 @@ def _class_diffusion(params: TrainParams, material: Material, _base: Path | None
     return DiffusionTask(settings, material.pictures, material.labels, material.class_names)
 
 
-def _lora(params: TrainParams, material: Material, base: Path | None) -> Any:
+def _lora(params: TrainParams, material: Material, base: Base | None) -> Any:
     from worker.training.lora import LoraSettings, LoraTask
 
     assert base is not None  # noqa: S101  # the schema saw to it
     settings = _with(LoraSettings(rank=params.rank), params, rate=params.learning_rate)
-    return LoraTask(settings, base, material.pictures, material.captions)
+    return LoraTask(settings, base.files.folder, material.pictures, material.captions, base.device)
 
 
 def _write_calibrated(task: Any, folder: Path) -> None:
