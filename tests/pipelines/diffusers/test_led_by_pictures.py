@@ -175,6 +175,10 @@ def test_an_edit_without_guidance_and_one_that_keeps_closer_differ(load: Load) -
     assert len({run(load("pix2pix"), one)[0].pixels.tobytes() for one in jobs}) == 3
 
 
+def test_kontext_draws_from_words_too_at_the_size_that_is_asked_for(load: Load) -> None:
+    assert run(load("kontext"), item(width=48, height=32))[0].pixels.shape == (32, 48, 3)
+
+
 def test_a_task_that_the_folders_class_does_not_do_is_told(load: Load) -> None:
     with pytest.raises(
         CheckpointUnavailableError, match=r"InstructPix2PixPipeline does not do control; it does: edit\."

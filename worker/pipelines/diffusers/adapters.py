@@ -11,7 +11,7 @@ from models.params.diffusion import Lora
 from worker.pipelines.base import Context, Item
 from worker.pipelines.failures import guarded
 
-_SCALES = ("alpha", "dora_scale", "lora_magnitude_vector")
+_SCALES = ("alpha", "dora_scale")
 """Entries of a LoRA file that are no matrix of their own in the net."""
 
 

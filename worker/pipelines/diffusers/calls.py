@@ -100,6 +100,8 @@ class CallStyle:
             "num_images_per_prompt": count,
             "generator": [row.generator() for row in rows],
             "clean_caption": False,  # would depend on whether ftfy and BeautifulSoup happen to be installed
+            "max_area": first.pixels(),  # Kontext would else bring everything to the sizes that it was trained at
+            "_auto_resize": False,
             "output_type": "pt",
             "return_dict": False,
             self.guidance_argument: first.guidance_scale,

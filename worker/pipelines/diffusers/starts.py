@@ -86,14 +86,12 @@ class FromInstruction(FromPicture):
     """Edit: the picture stands beside the noise in every step (Brooks et al. 2023)."""
 
     def keywords(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Kontext would otherwise bring everything to the sizes that it was trained at."""
+        """How closely to keep to it, where the class asks."""
         params = self._params
         assert isinstance(params, EditParams)  # noqa: S101  # the same
         return {
             "image": to_tensor([self._picture(row) for row in rows]),
             "image_guidance_scale": params.image_guidance_scale,
-            "max_area": params.pixels(),
-            "_auto_resize": False,
         }
 
 
