@@ -8,7 +8,8 @@ import torch
 
 from worker.packaged import smollm2
 from worker.packaged.sampling import discourage, nucleus_sample
-from worker.packaged.smollm2 import PROMPT_WRITER, Manner, Sampling, SmolLM2
+from worker.packaged.smollm2 import SmolLM2
+from worker.packaged.writing import PROMPT_WRITER, Manner, Sampling
 
 SHORT = Sampling(max_new_tokens=12, temperature=0.8)
 
