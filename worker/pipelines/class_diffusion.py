@@ -37,7 +37,8 @@ class ClassConditionalDiffusion(Denoising):
         quieten()
         model = guarded_load(lambda: ClassDiffusion.from_pretrained(files.folder))
         check_names(files, model.class_names)
-        guarded_load(lambda: model.unet.to(device.torch_device, device.dtype))
+        # Torch's own `to`: that of diffusers warns of an empty list of modules to keep in float32.
+        guarded_load(lambda: torch.nn.Module.to(model.unet, device.torch_device, device.dtype))
         return cls(model, device)
 
     def check(self, item: Item) -> None:

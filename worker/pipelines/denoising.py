@@ -22,8 +22,8 @@ from worker.pipelines.draws import Draw, bytes_of, draws_of, noise, wanted
 from worker.pipelines.estimates import EstimateKeeper
 from worker.pipelines.failures import guarded
 from worker.pipelines.pixels import to_pixels
-from worker.pipelines.schedulers import SamplerBook
-from worker.pipelines.walks import between, seeds_of, walk_all, walk_of
+from worker.pipelines.schedulers import Sampled, SamplerBook
+from worker.pipelines.walks import PORTION_FRAMES, between, seeds_of, walk_all, walk_of
 
 if TYPE_CHECKING:
     from worker.devices import Device
@@ -40,10 +40,13 @@ Between = Callable[[int, EstimateKeeper], None]
 
 @dataclass(frozen=True)
 class _Walked:
-    """How the frames of a walk are sampled."""
+    """How the frames of a walk are sampled: by DDIM where it fits (Song et al. 2020, section 5.3).
+
+    Under a sampler that draws at every step, the noise to begin with decides next to nothing, and a walk stands still.
+    """
 
     num_inference_steps: int
-    scheduler: SchedulerName = SchedulerName.DEFAULT
+    scheduler: SchedulerName
 
 
 class Denoising(Pipeline):
@@ -75,7 +78,7 @@ class Denoising(Pipeline):
         """
         field, params = "scheduler", cast("Any", item.params)
         if item.task == "interpolate":
-            field, params = "num_inference_steps", _Walked(params.num_inference_steps)
+            field, params = "num_inference_steps", self._walked(item)
         if text := self._samplers.problem(params):
             raise InvalidInputError(text, job_id=str(item.job_id), field=f"/params/{field}")
 
@@ -85,7 +88,7 @@ class Denoising(Pipeline):
         for item in items:
             self.check(item)
         if items[0].task == "interpolate":
-            yield from walk_all(items, context, partial(self._begin, context), self._most_rows)
+            yield from walk_all(items, context, partial(self._begin, context), min(PORTION_FRAMES, self._most_rows))
             return
         draws = draws_of(items)
         parts = [draws[start : start + self._most_rows] for start in range(0, len(draws), self._most_rows)]
@@ -100,27 +103,26 @@ class Denoising(Pipeline):
         """Parameters and buffers."""
         return bytes_of(*self._modules)
 
-    def slim(self) -> bool:
+    def slim(self) -> str:
         """Half as many pictures at once."""
         if self._most_rows == 1:
-            return False
+            return ""
         self._most_rows //= 2
-        return True
+        return f"at most {self._most_rows} at once"
 
     def _drawn(self, draws: Sequence[Draw], params: Any, watch: Between) -> "Pixels":
         """`(B, H, W, 3)` uint8, one for each draw."""
         streams = [draw.stream() for draw in draws]
         begin = noise(streams, *self._shape)
         predict = self.predictor([draw.item for draw in draws])
-        return self._denoised(begin, streams, predict, params.scheduler, params.num_inference_steps, watch)
+        return self._denoised(begin, streams, predict, params, watch)
 
     def _begin(self, context: Context, item: Item) -> "Callable[[slice], Pixels]":
         """What makes the frames of a slice of the item's walk from noise to noise.
 
         What a sampler draws between steps is the same for every frame, so that only the walk moves the picture.
         """
-        params, seeds = walk_of(item), seeds_of(item)
-        steps = params.num_inference_steps or 1
+        params, seeds, how = walk_of(item), seeds_of(item), self._walked(item)
         stops = noise((generator_for(seed, 0) for seed in seeds), *self._shape)
         walked = between(stops, params.frames, params.path)
 
@@ -129,23 +131,24 @@ class Denoising(Pipeline):
             streams = [generator_for(seeds[0], 0) for _ in begin]
             noise(streams, *self._shape)  # the first of each stream is its picture's noise
             predict = self.predictor([item] * len(begin))
-            return self._denoised(
-                begin, streams, predict, SchedulerName.DEFAULT, steps, lambda *_: context.raise_if_all_stopped()
-            )
+            return self._denoised(begin, streams, predict, how, lambda *_: context.raise_if_all_stopped())
 
         return lambda part: guarded(partial(made, part))
+
+    def _walked(self, item: Item) -> _Walked:
+        scheduler = SchedulerName.DDIM if SchedulerName.DDIM in self._samplers.names else SchedulerName.DEFAULT
+        return _Walked(walk_of(item).num_inference_steps or 1, scheduler)
 
     def _denoised(
         self,
         begin: Tensor,
         streams: list[torch.Generator],
         predict: Predict,
-        scheduler: SchedulerName,
-        steps: int,
+        how: Sampled,
         watch: Between,
     ) -> "Pixels":
         """`(B, H, W, 3)` uint8 of noise `(B, C, H, W)`."""
-        sampler = self._samplers.fresh(scheduler)
+        sampler, steps = self._samplers.fresh(how.scheduler), how.num_inference_steps or 1
         keeper = EstimateKeeper(sampler)
         try:
             with torch.inference_mode():
