@@ -44,16 +44,16 @@ class BigGanSettings:
     """Hyper-parameters of the BigGAN."""
 
     seed: int = 1
-    batch: int = 40
+    batch: int = 24
     z_dim: int = 40
     channel_width: int = 24
     layers: tuple[tuple[bool, int, int], ...] = SMALL_32
     attention_layer_position: int = 2
     discriminator_widths: tuple[int, ...] = (32, 64, 96, 128)
-    generator_rate: float = 4e-4
-    discriminator_rate: float = 4e-4
+    generator_rate: float = 5e-4
+    discriminator_rate: float = 5e-4
     betas: tuple[float, float] = (0.0, 0.99)
-    decay: float = 0.998
+    decay: float = 0.996
     mirror: bool = True
     augmentation: Augmentation = AUGMENTATION
     measured_pictures: int = 256
