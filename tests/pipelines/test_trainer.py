@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def test_what_is_trained_draws_at_once(
     assert (facts.data["checkpoint"], facts.data["steps"], facts.data["resumed_at_step"]) == ("mine", steps, 0)
     assert facts.data["data"]["used"] == 9
     assert set(facts.data["data"]["classes"]) == {"cat", "dog"}
-    assert room.steps[-1] == (steps, steps + 1)
+    assert room.steps[-1] == (steps, steps + 2)
     assert {"README.md", "safelight.json", "samples.png"} <= set(files)
     readme = files["README.md"].decode()
     assert "CC0" in readme
@@ -219,13 +220,14 @@ def test_storage_that_is_away_does_not_stop_it(trainer: Pipeline, often: None) -
     assert isinstance(outputs[-1], Facts)
 
 
-def test_sample_sheets_come_as_previews(trainer: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["dcgan", "class_diffusion"])
+def test_samples_come_as_previews(trainer: Pipeline, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     monkeypatch.setattr(family, "SHEET_SECONDS", 0.0)
     monkeypatch.setattr(family, "SHEET_SHARE", 1e9)
     room = Room()
     room.previews_wanted = True
-    run(trainer, item(DATA, max_steps=2), room)
-    assert len(room.previews) == 2
+    run(trainer, item(DATA, method=method, batch_size=2, max_steps=1), room)
+    assert len(room.previews) == 1
     pixels = room.previews[0][1]
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 3
@@ -237,6 +239,12 @@ def test_sample_sheets_come_as_previews(trainer: Pipeline, monkeypatch: pytest.M
         ({"1.png": b"broken"}, {}, "data_set", "None of its 1 pictures can be read"),
         ({"1.png": picture()}, {"method": "conditional_gan"}, "data_set", "no classes"),
         ({"test/1.png": picture()}, {}, "split", "no split 'train'"),
+        (
+            image_folder({f"c{n}": 1 for n in range(65)}, (6, 6)),
+            {"method": "conditional_gan"},
+            "data_set",
+            "at most 64",
+        ),
     ],
 )
 def test_data_that_cannot_be_learnt_from_names_its_field(
@@ -265,3 +273,15 @@ def test_a_split_is_trained_on_alone(trainer: Pipeline) -> None:
     facts = outputs[-1]
     assert isinstance(facts, Facts)
     assert (facts.data["data"]["pictures"], facts.data["data"]["used"]) == (4, 3)
+
+
+def test_what_a_killed_worker_left_is_cleared_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(family.tempfile, "gettempdir", lambda: str(tmp_path))
+    old, new, other = (tmp_path / name for name in ("safelight-train-a", "safelight-train-b", "other"))
+    for folder in (old, new, other):
+        folder.mkdir()
+        (folder / "state.safetensors").write_bytes(b"x")
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    assert family.remove_leftovers() == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "safelight-train-b"]

@@ -5,9 +5,11 @@ and, since each step draws from (seed, step) alone, comes to the same weights.
 """
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -51,7 +53,12 @@ SHEET_SHARE = 0.02
 """Of the time: what sample sheets as previews may take."""
 SHEET_SECONDS = 10.0
 """Between two of them, at least."""
+LAST_STEPS = 2
+"""For the sheet and the files. One would be the worker's sign to claim the next job, which would wait for them."""
 NEVER = 1 << 62
+FOLDER_PREFIX = "safelight-train-"
+LEFTOVER_SECONDS = 86_400.0
+"""A folder that no state was written to for so long is of a worker that was killed."""
 
 
 class Trainer(Pipeline):
@@ -69,6 +76,7 @@ class Trainer(Pipeline):
     @classmethod
     def setup(cls, files: CheckpointFiles, device: "Device") -> Self:
         """Nothing is loaded before the job says what."""
+        remove_leftovers()
         return cls(files.profile.max_input_pixels, device.torch_device)
 
     def run(self, items: Sequence[Item], context: Context) -> Iterator[Output]:
@@ -76,7 +84,7 @@ class Trainer(Pipeline):
         for item in items:
             context.raise_if_all_stopped()
             try:
-                with tempfile.TemporaryDirectory(prefix="safelight-train-") as folder:
+                with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
                     yield from _Run(item, context, Path(folder), self._max_pixels, self._device).outputs()
             except StoppedError:
                 context.raise_if_all_stopped()
@@ -146,8 +154,7 @@ class _Run:
         def on_step(step: int, used: float, figures: dict[str, float]) -> None:
             self.history.add(step, figures)
             total = min(params.max_steps, round(step / used)) if used else params.max_steps
-            # Never quite done: the sheet and the files take their time as well.
-            self.context.step(step, max(total, step) + 1)
+            self.context.step(step, max(total, step) + LAST_STEPS)
             stopped = self.context.stopped(self.item.job_id)
             if stopped or time.monotonic() >= self._save_at:
                 elapsed = before + time.monotonic() - started
@@ -178,7 +185,7 @@ class _Run:
         began = time.monotonic()
         if began < self._sheet_at + SHEET_SECONDS or not self.context.wants_preview():
             return
-        self.context.preview(self.item.job_id, np.array(task.sheet().convert("RGB")))
+        self.context.preview(self.item.job_id, np.array(RECIPES[self.params.method].preview(task).convert("RGB")))
         now = time.monotonic()
         self._sheet_at = now + max((now - began) / SHEET_SHARE - SHEET_SECONDS, 0.0)
 
@@ -206,6 +213,17 @@ class _Run:
             "figures": self.history.last(),
             "settings": self.params.model_dump(mode="json", exclude={"data_set", "caption"}),
         }
+
+
+def remove_leftovers(older_than_seconds: float = LEFTOVER_SECONDS) -> int:
+    """Delete the folders of trainings whose worker was killed; how many."""
+    removed = 0
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime >= older_than_seconds:
+                shutil.rmtree(folder)
+                removed += 1
+    return removed
 
 
 def _size(params: TrainParams, base: Base | None) -> Size:

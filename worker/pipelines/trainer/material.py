@@ -19,7 +19,8 @@ from worker.media.transforms import resize
 MAX_BYTES: Final = 1 << 30
 """Of the pictures as half-precision tensors."""
 BYTES_PER_SAMPLE: Final = 2
-MAX_CLASSES: Final = 200
+MAX_CLASSES: Final = 64
+"""Of each, some samples are drawn at once for a sheet."""
 Size = tuple[int, int]
 
 

@@ -15,10 +15,12 @@ from worker.pipelines.trainer.material import Material
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
     from worker.training.loop import Task
 
 DIFFUSION_STEPS, DIFFUSION_GUIDANCE = 25, 2.0
+PREVIEWED: Final = 12
 SMALLEST_SIDE: Final = 4
 """Of the VAE's features, in pixels."""
 
@@ -30,6 +32,8 @@ class Recipe:
     family: str
     make: Callable[[TrainParams, Material, "Base | None"], Any]
     write: Callable[[Any, Path], None]
+    preview: Callable[[Any], "Image.Image"] = lambda task: task.sheet()
+    """What is shown on the way: it must not take long, since nothing else happens meanwhile."""
     warmup_steps: int = 200
     denoises: bool = False
     pool: Pool = Pool.CPU
@@ -141,6 +145,17 @@ def _lora(params: TrainParams, material: Material, base: Base | None) -> Any:
     return LoraTask(settings, base.files.folder, material.pictures, material.captions, base.device)
 
 
+def _few_classes(task: Any) -> "Image.Image":
+    """One picture each of the first classes: a whole sheet takes a denoiser long."""
+    import torch
+
+    from worker.training.batches import to_pictures
+    from worker.training.sheets import sheet
+
+    labels = torch.arange(PREVIEWED) % len(task.class_names)
+    return sheet(to_pictures(task.draw(labels, seed=0)), PREVIEWED, zoom=3)
+
+
 def _write_calibrated(task: Any, folder: Path) -> None:
     guarded(task.calibrated).save_pretrained(folder)
 
@@ -150,7 +165,11 @@ RECIPES: dict[Method, Recipe] = {
     Method.CONDITIONAL_GAN: Recipe("conditional_gan", _conditional_gan, _write_calibrated, warmup_steps=50),
     Method.VAE: Recipe("vae", _vae, lambda task, folder: task.average.save_pretrained(folder)),
     Method.CLASS_DIFFUSION: Recipe(
-        "class_diffusion", _class_diffusion, lambda task, folder: task.finished().save_pretrained(folder), denoises=True
+        "class_diffusion",
+        _class_diffusion,
+        lambda task, folder: task.finished().save_pretrained(folder),
+        _few_classes,
+        denoises=True,
     ),
     Method.LORA: Recipe("lora", _lora, lambda task, folder: task.save(folder), warmup_steps=20, pool=Pool.GPU),
 }
