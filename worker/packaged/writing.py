@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from models.errors import InvalidInputError
 from worker.packaged.sampling import discourage, nucleus_sample
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Writer:
         give the same texts. `on_step(done, total)` is called after each token, and may raise to stop.
 
         Raises:
-            ValueError: a conversation that leaves the model no room for an answer.
+            InvalidInputError: a conversation that leaves the model no room for an answer.
         """
         beginnings = list(starts) if starts is not None else [""] * len(prompts)
         written: list[str] = []
@@ -116,7 +117,8 @@ class Writer:
         )  # fmt: skip
         room = self._context - given["input_ids"].shape[1]
         if room < 1:
-            raise ValueError(f"the prompt leaves no room among the {self._context} tokens that the model reads")
+            text = f"The prompt leaves no room among the {self._context} tokens that this model reads."
+            raise InvalidInputError(text, field="/params/prompt")
         how = replace(how, max_new_tokens=min(how.max_new_tokens, room))
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         device = self._model.device
