@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from models.checkpoints import register
+from models.checkpoints import Checkpoint, register
 from models.checkpoints.card import CARD_NAME
 from models.checkpoints.shipped import read_starter
 from models.clients import Client, create_client, issue_key
@@ -22,6 +22,8 @@ from models.storage import Storage
 
 STARTERS = Path(__file__).resolve().parent.parent / "worker" / "starter"
 FIRST_CLIENT = "admin"
+ENDPOINT = "remote-prompts"
+"""The starter that needs an address among the settings."""
 
 log = structlog.get_logger()
 
@@ -33,7 +35,10 @@ def bootstrap(settings: Settings, key_file: Path | None) -> None:
     try:
         with make_sessions(engine).begin() as session:
             for card in sorted(STARTERS.glob(f"*/{CARD_NAME}")):
-                _register_starter(session, card.parent)
+                if card.parent.name == ENDPOINT and settings.expand_prompt_url is None:
+                    session.execute(update(Checkpoint).where(Checkpoint.name == ENDPOINT).values(enabled=False))
+                else:
+                    _register_starter(session, card.parent)
             if key_file is not None and not key_file.exists():
                 _write_key(session, settings, key_file)
     finally:

@@ -129,6 +129,14 @@ class Settings(BaseSettings):
     checkpoint_cache: Path = Field(Path(".safelight/checkpoints"), description="Where S3 and Hub checkpoints land.")
     compile: bool = Field(False, description="torch.compile the denoiser (CUDA).")
 
+    # the checkpoint `remote-prompts`
+    expand_prompt_url: str | None = Field(
+        None, description="Of an OpenAI-compatible chat API, e.g. `http://127.0.0.1:8080/v1`; prompts go there."
+    )
+    expand_prompt_key: SecretStr | None = None
+    expand_prompt_model: str = Field("default", min_length=1, max_length=200, description="As the endpoint names it.")
+    expand_prompt_timeout_seconds: float = Field(60, gt=0, description="Of one text.")
+
     # tests only
     failpoints: str = Field("", description="Never in production; see `models.failpoints`.")
     failpoint_folder: Path | None = None

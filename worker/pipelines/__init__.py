@@ -20,6 +20,7 @@ FAMILIES: dict[str, str] = {
     "diffusers": "worker.pipelines.diffusers.family:Diffusers",
     "dit": "worker.pipelines.dit:Dit",
     "grammar": "worker.pipelines.expanding.grammar:Grammar",
+    "openai_endpoint": "worker.pipelines.expanding.endpoint:OpenAiEndpoint",
     "preprocess": "worker.pipelines.preprocess:Preprocess",
     "real_esrgan": "worker.pipelines.real_esrgan:RealEsrgan",
     "style_transfer": "worker.pipelines.style_transfer:PackagedStyles",

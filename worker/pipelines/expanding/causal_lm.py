@@ -3,14 +3,14 @@
 Small models have read English. Prompts with Chinese characters are expanded by the grammar, and the result says so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from models.errors import CheckpointUnavailableError
 from models.params import ExpandPromptParams
-from worker.packaged.writing import MAX_BATCH, PROMPT_WRITER, Sampling, Writer
+from worker.packaged.writing import MAX_BATCH, PROMPT_WRITER, Manner, Sampling, Writer
 from worker.pipelines.base import CheckpointFiles, Context, Facts, Item, Output, Pipeline, generator_for
 from worker.pipelines.draws import bytes_of
 from worker.pipelines.expanding.by_grammar import expand
@@ -48,13 +48,30 @@ class _Order:
             self.texts.setdefault(found)
 
 
+class Writes(Protocol):
+    """Who answers prompts; see `worker.packaged.writing.Writer`, which does."""
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        *,
+        manner: Manner,
+        starts: Sequence[str] | None,
+        on_step: Callable[[int, int], None] | None,
+    ) -> list[str]:
+        """An answer to each prompt, beginning with its start."""
+
+
 class CausalLm(Pipeline):
     """One language model."""
 
     family: ClassVar[str] = "causal_lm"
     tasks: ClassVar[frozenset[str]] = frozenset({"expand_prompt"})
+    reads_chinese: ClassVar[bool] = False
 
-    def __init__(self, writer: Writer, files: CheckpointFiles, memory_bytes: int) -> None:
+    def __init__(self, writer: Writes, files: CheckpointFiles, memory_bytes: int) -> None:
         """`writer` is loaded."""
         self._writer = writer
         self._name = files.name
@@ -87,7 +104,7 @@ class CausalLm(Pipeline):
             params = params_of(item)
             if context.stopped(item.job_id):
                 continue
-            if is_chinese(params.prompt):
+            if is_chinese(params.prompt) and not self.reads_chinese:
                 yield Facts(item.job_id, expand(item, params).facts())
             elif (texts := self._remembered.find(params)) is not None:
                 yield Facts(item.job_id, Expanded(texts, self._method, cached=True).facts())
@@ -112,6 +129,10 @@ class CausalLm(Pipeline):
     def _method(self) -> str:
         return f"language model {self._name}"
 
+    @property
+    def _manner(self) -> Manner:
+        return PROMPT_WRITER
+
     def _write(self, orders: "Sequence[_Order]", round_: int, context: Context) -> None:
         """One text for each that is lacking, some at a time; between tokens the batch can be stopped."""
         rows = [(order, at) for order in orders for at in range(order.lacking)]
@@ -132,7 +153,7 @@ class CausalLm(Pipeline):
         seeds = [_seed(order, at, round_) for order, at in part]
         starts = [order.params.prompt.rstrip() if order.params.keep_words else "" for order, _ in part]
         return guarded(
-            lambda: self._writer.generate(prompts, seeds, sampling, manner=PROMPT_WRITER, starts=starts, on_step=tell)
+            lambda: self._writer.generate(prompts, seeds, sampling, manner=self._manner, starts=starts, on_step=tell)
         )
 
     def _filled_up(self, order: _Order) -> Expanded:
