@@ -28,6 +28,8 @@ from worker.pipelines import load_family
 
 SIDE = 16
 LEAST_DECIBELS = 1.0
+PATIENCE_SECONDS = 240.0
+"""Importing diffusers and transformers alone takes half a minute on a machine that does much else."""
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_pictures_are_drawn_and_taken_further(
         "diffusion": job(checkpoint("ddpm"), "sample", scheduler="ddim"),
     }
     crew.worker(pool=Pool.CPU)
-    assert crew.finish(*drawn.values()) == [JobState.SUCCEEDED] * 3
+    assert crew.finish(*drawn.values(), seconds=PATIENCE_SECONDS) == [JobState.SUCCEEDED] * 3
 
     # when: others take these pictures as their inputs
     gan, diffusion = ({"job": str(drawn[name])} for name in ("gan", "diffusion"))
@@ -94,8 +96,8 @@ def test_pictures_are_drawn_and_taken_further(
     wanted = dict.fromkeys(further, JobState.SUCCEEDED)
 
     # then: each is a picture of its own size, and says what there is to say
-    assert dict(zip(further, crew.finish(*further.values()), strict=True)) == wanted
-    assert crew.finish(enlarged) == [JobState.SUCCEEDED]
+    assert dict(zip(further, crew.finish(*further.values(), seconds=PATIENCE_SECONDS), strict=True)) == wanted
+    assert crew.finish(enlarged, seconds=PATIENCE_SECONDS) == [JobState.SUCCEEDED]
     sizes = {name: made(sessions, storage, further[name]).size for name in ("translated", "rebuilt", "styled", "swin")}
     assert sizes == {"translated": (32, 32), "rebuilt": (16, 16), "styled": (16, 16), "swin": (32, 32)}
     assert made(sessions, storage, enlarged).size == (48, 48)
