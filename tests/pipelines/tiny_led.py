@@ -98,12 +98,60 @@ def controlnet_xl(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+def controlnet_sd3(folder: Path) -> None:
+    """SD3 and a ControlNet; of two layers, since nothing is added to a transformer's last one."""
+    from diffusers import (
+        FlowMatchEulerDiscreteScheduler,
+        SD3ControlNetModel,
+        SD3Transformer2DModel,
+        StableDiffusion3ControlNetPipeline,
+        StableDiffusion3Pipeline,
+    )
+
+    tiny.stable_diffusion_3(folder / "plain")
+    pipe = StableDiffusion3Pipeline.from_pretrained(folder / "plain", local_files_only=True)
+    net = SD3Transformer2DModel.from_config({**pipe.transformer.config, "num_layers": 2})
+    control = SD3ControlNetModel.from_transformer(
+        pipe.transformer, num_layers=1, num_extra_conditioning_channels=0, load_weights_from_transformer=False
+    )
+    StableDiffusion3ControlNetPipeline(
+        **{**parts_of(pipe), "transformer": net},
+        controlnet=not_zero(control),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    ).save_pretrained(folder)
+
+
+def controlnet_flux(folder: Path) -> None:
+    """Flux and a ControlNet."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxControlNetModel, FluxControlNetPipeline
+
+    parts = flux_parts(folder)
+    control = FluxControlNetModel.from_transformer(
+        parts["transformer"],
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        load_weights_from_transformer=False,
+    )
+    FluxControlNetPipeline(
+        **parts, controlnet=not_zero(control), scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0)
+    ).save_pretrained(folder)
+
+
 def trained_controlnet(net: Any) -> Any:
     """As made from a UNet its last layers are zero; its maps shrink as pictures do in the tiny autoencoder."""
-    import torch
     from diffusers import ControlNetModel
 
-    control = ControlNetModel.from_unet(net, conditioning_embedding_out_channels=(8, 8), load_weights_from_unet=False)
+    return not_zero(
+        ControlNetModel.from_unet(net, conditioning_embedding_out_channels=(8, 8), load_weights_from_unet=False)
+    )
+
+
+def not_zero(control: Any) -> Any:
+    """A ControlNet whose last layers have weights."""
+    import torch
+
     for weights in control.parameters():
         if not weights.any():
             torch.nn.init.normal_(weights, std=0.2)
@@ -178,6 +226,11 @@ def flux_parts(folder: Path) -> dict[str, Any]:
 
     tiny.flux(folder / "plain")
     pipe = FluxPipeline.from_pretrained(folder / "plain", local_files_only=True)
+    return parts_of(pipe)
+
+
+def parts_of(pipe: Any) -> dict[str, Any]:
+    """What there is, but for the sampler."""
     return {name: part for name, part in pipe.components.items() if part is not None and name != "scheduler"}
 
 
@@ -189,6 +242,8 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "wide": wide,
     "controlnet": controlnet,
     "controlnet_xl": controlnet_xl,
+    "controlnet_sd3": controlnet_sd3,
+    "controlnet_flux": controlnet_flux,
     "upscaler": upscaler,
     "latent_upscaler": latent_upscaler,
 }

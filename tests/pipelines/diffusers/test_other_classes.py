@@ -12,6 +12,7 @@ import torch
 from models.errors import CheckpointUnavailableError
 from tests.pipelines import tiny
 from tests.pipelines.conftest import Folders, Recorder, item, open_checkpoint, run
+from tests.pipelines.diffusers.led import led, picture
 from worker.devices import Device
 from worker.pipelines.diffusers.calls import CallStyle, rows_of
 
@@ -136,6 +137,26 @@ def test_a_class_that_needs_more_than_the_folder_has_is_refused(
     folder = renamed(folders("sd1"), tmp_path, class_name)
     with pytest.raises(CheckpointUnavailableError):
         open_checkpoint("sd1", folder, cpu)
+
+
+@pytest.mark.parametrize(
+    ("folder", "class_name"),
+    [
+        ("sd1", "StableDiffusionInpaintPipeline"),
+        ("sdxl", "StableDiffusionXLInpaintPipeline"),
+        ("sd3", "StableDiffusion3InpaintPipeline"),
+        ("flux", "FluxInpaintPipeline"),
+    ],
+)
+def test_a_folder_of_an_inpainting_class_inpaints_and_does_no_more(
+    folders: Folders, tmp_path: Path, cpu: Device, folder: str, class_name: str
+) -> None:
+    pipeline = open_checkpoint(folder, renamed(folders(folder), tmp_path, class_name), cpu)
+    box = {"shape": "rectangle", "left": 0.5, "top": 0, "right": 1, "bottom": 1}
+    (shown,) = run(pipeline, led("inpaint", {"image": picture()}, prompt="a cat", mask_shapes=[box]))
+    assert (shown.pixels[:, :16] == picture()[:, :16]).all()
+    with pytest.raises(CheckpointUnavailableError, match=r"it does: inpaint, outpaint\."):
+        run(pipeline, item())
 
 
 def renamed(folder: Path, home: Path, class_name: str) -> Path:

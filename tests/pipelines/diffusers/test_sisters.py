@@ -16,6 +16,8 @@ from worker.devices import Device
 from worker.pipelines import load_family
 from worker.pipelines.diffusers.loading import modules_of
 
+# diffusers' own ControlNet of Flux uses it
+pytestmark = pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning")
 FOLDERS = [name for name in (*MAKERS, *LED_BY_PICTURES) if name != "gan"]
 
 
@@ -27,7 +29,6 @@ def test_the_table_by_name_and_the_loaded_class_agree(load: Load, folder: str) -
     assert sisters.tasks <= load_family("diffusers").tasks
 
 
-@pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning")
 @pytest.mark.parametrize("make", [pixart, consistency, chroma])
 def test_other_classes_do_at_least_what_the_table_says(
     make: Callable[[Path], None], tmp_path: Path, cpu: Device

@@ -11,6 +11,9 @@ from models.errors import InvalidInputError
 from models.params import DiffusionParams
 from worker.pipelines.base import Item, generator_for
 
+_DRAW_APART = frozenset({"StableDiffusion3ControlNetPipeline"})
+"""It samples the latents of its map without a generator."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -49,6 +52,8 @@ class CallStyle:
     always_negative: bool
     """Whether the class is made to guide against a blank where no negative prompt is given (Qwen-Image)."""
     max_sequence_length: int | None
+    draws_apart: bool
+    """Whether the class draws from torch's own stream, too; then each row has a call, and that stream, to itself."""
 
     @classmethod
     def of(cls, pipe: Any) -> "CallStyle":
@@ -66,10 +71,12 @@ class CallStyle:
             negatives_apart=(true_guidance and not always) or bool(pipe.config.get("force_zeros_for_empty_prompt")),
             distilled=distilled,
             max_sequence_length=length.default if length else None,
+            draws_apart=type(pipe).__name__ in _DRAW_APART,
         )
 
     def split(self, rows: Sequence[Row], max_rows: int) -> list[list[Row]]:
         """The calls that a batch needs: one, as long as `max_rows` fit the memory and no negative prompt is special."""
+        max_rows = 1 if self.draws_apart else max_rows
         groups = [list(rows)]
         if self.negatives_apart and guided(rows[0].params):
             groups = [[row for row in rows if bool(row.params.negative_prompt) is has_one] for has_one in (False, True)]

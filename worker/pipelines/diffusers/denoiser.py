@@ -74,8 +74,10 @@ class Denoiser:
         sampler = self.samplers.fresh(scheduler)
         sister.pipe.scheduler = sampler
         watch.begins(sampler)
+        device = self.pipe._execution_device  # noqa: SLF001  # where its parts run, also when they are offloaded
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+                torch.manual_seed(watch.kept[0].generator().initial_seed())  # for what a class draws without asking us
                 return to_pixels(sister.pipe(**keywords, **watch.keywords(sister.style.arguments))[0])
         finally:
             watch.ends()

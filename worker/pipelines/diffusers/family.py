@@ -83,6 +83,6 @@ class Diffusers(Pipeline):
         """Parameters and buffers on the device; after offloading, its largest part."""
         return held_bytes(self._pipe, largest_only=self._ladder.offloaded)
 
-    def slim(self) -> bool:
+    def slim(self) -> str:
         """See `MemoryLadder`."""
         return self._ladder.step()

@@ -24,13 +24,14 @@ class MemoryLadder:
         self._pixels_at_once: int | None = None
         self._rows, self._pixels = 1, 1
         vae = getattr(pipe, "vae", None)
-        steps: list[Callable[[], None]] = []
-        steps += [getattr(vae, name) for name in ("enable_slicing", "enable_tiling") if hasattr(vae, name)]
+        steps: list[tuple[str, Callable[[], None]]] = []
+        decoder = (("slices", "enable_slicing"), ("tiles", "enable_tiling"))
+        steps += [(f"decoder in {parts}", getattr(vae, name)) for parts, name in decoder if hasattr(vae, name)]
         if device.kind != "cuda" and hasattr(getattr(pipe, "unet", None), "set_attention_slice"):
             # On CUDA attention is computed blockwise anyway; slices would only slow it down.
-            steps.append(pipe.enable_attention_slicing)
+            steps.append(("attention in slices", pipe.enable_attention_slicing))
         if device.kind == "cuda" and pipe.model_cpu_offload_seq:
-            steps.append(self._offload)
+            steps.append(("offload", self._offload))
         self._steps = iter(steps)
 
     def max_rows(self, pixels: int) -> int:
@@ -41,17 +42,15 @@ class MemoryLadder:
         """Note what is tried now: `step` starts from there when it does not fit."""
         self._rows, self._pixels = rows, pixels
 
-    def step(self) -> bool:
-        """Take the next step. False when there is none left."""
+    def step(self) -> str:
+        """Take the next step and say which; empty when there is none left."""
         if self._rows > 1:
             self._rows //= 2
             self._pixels_at_once = self._rows * self._pixels
-            return True
-        taken = next(self._steps, None)
-        if taken is None:
-            return False
-        taken()
-        return True
+            return f"at most {self._rows} at once"
+        words, take = next(self._steps, ("", lambda: None))
+        take()
+        return words
 
     def _offload(self) -> None:
         """Each net moves to the device for its own turn only."""
