@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, str] = {
     "biggan": "worker.pipelines.biggan:BigGan",
+    "captioner": "worker.pipelines.captioner:Captioner",
     "causal_lm": "worker.pipelines.expanding.causal_lm:CausalLm",
     "class_diffusion": "worker.pipelines.class_diffusion:ClassConditionalDiffusion",
     "clip": "worker.pipelines.clip:Clip",
