@@ -239,14 +239,14 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "train",
-        "A DCGAN trained on it for a minute",
+        "A VAE trained on it for a minute",
         "train",
         {
             "data_set": From("preprocess"),
-            "method": "dcgan",
-            "name": "gallery-dcgan",
+            "method": "vae",
+            "name": "gallery-vae",
             "image_size": 32,
-            "max_steps": 400,
+            "max_steps": 3000,
             "max_minutes": 1.0,
             "seed": 1,
         },
