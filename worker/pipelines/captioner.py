@@ -105,9 +105,9 @@ class Captioner(Pipeline):
 
 def _between_tokens(context: Context, number: int, items: int, tokens: int) -> Any:
     """Tells how far it is, and stops when nobody wants the batch any more."""
-    from transformers import StoppingCriteria, StoppingCriteriaList
+    from transformers import StoppingCriteriaList
 
-    class Tell(StoppingCriteria):
+    class Tell:
         done = 0
 
         def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ARG002  # transformers' names
