@@ -9,6 +9,7 @@
     stop       SIGSTOP to this process, until somebody sends SIGCONT
     raise      a `FailpointError`
     sleep:S    S seconds
+    oom:N      a `MemoryError`, in each process the first N times
     wait       writes `<folder>/<name>.<pid>.reached` and waits until `<folder>/<name>.go` is there
     once-*     any of these, by the first process that gets here (`<folder>/<name>.used` marks it)
 
@@ -20,6 +21,7 @@ import random
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ POINTS: frozenset[str] = frozenset({
     "after_submit",  # API: the job is committed, its ticket is not sent
     "after_claim",  # worker: the claim is committed, nothing ran
     "before_run",  # worker: the checkpoint is loaded, the pipeline is about to run
+    "before_pass",  # worker: the pipeline is about to be called, for a batch or a part of one
     "after_run",  # worker: the pictures are there, the courier has not got them
     "before_put",  # courier: encoded, not stored
     "after_put",  # courier: stored, not published
@@ -44,7 +47,9 @@ POINTS: frozenset[str] = frozenset({
 })  # fmt: skip
 WAIT_SECONDS = 300.0
 """A `wait` that nobody ends goes on by itself."""
-_FORM = re.compile(r"(?P<once>once-)?(?P<kind>kill|stop|raise|sleep|wait)(:(?P<seconds>[\d.]+))?(@(?P<chance>[\d.]+))?")
+_FORM = re.compile(
+    r"(?P<once>once-)?(?P<kind>kill|stop|raise|sleep|oom|wait)(:(?P<figure>[\d.]+))?(@(?P<chance>[\d.]+))?"
+)
 
 
 class FailpointError(RuntimeError):
@@ -55,13 +60,15 @@ class FailpointError(RuntimeError):
 class _Action:
     kind: str
     once: bool
-    seconds: float
+    figure: float
+    """Seconds of a sleep, times of a shortage."""
     chance: float
 
 
 log = structlog.get_logger()
 
 _armed: dict[str, _Action] = {}
+_shortages: Counter[str] = Counter()
 _folder = Path()
 
 
@@ -73,6 +80,7 @@ def arm(settings: Settings) -> None:
     """
     global _folder  # noqa: PLW0603  # once per process, at its start
     _armed.clear()
+    _shortages.clear()
     _armed.update(_parse(settings.failpoints))
     if settings.failpoint_folder is not None:
         _folder = settings.failpoint_folder
@@ -98,8 +106,8 @@ def _parse(text: str) -> Mapping[str, _Action]:
         match = _FORM.fullmatch(how)
         if name not in POINTS or match is None:
             raise ValueError(f"not a failpoint: {part!r}; known are {', '.join(sorted(POINTS))}")
-        chance, seconds = match["chance"], match["seconds"]
-        found[name] = _Action(match["kind"], match["once"] is not None, float(seconds or 0), float(chance or 1))
+        chance, figure = match["chance"], match["figure"]
+        found[name] = _Action(match["kind"], match["once"] is not None, float(figure or 0), float(chance or 1))
     return found
 
 
@@ -120,7 +128,13 @@ def _raise(name: str, _action: _Action) -> None:
 
 
 def _sleep(_name: str, action: _Action) -> None:
-    time.sleep(action.seconds)
+    time.sleep(action.figure)
+
+
+def _oom(name: str, action: _Action) -> None:
+    if _shortages[name] < action.figure:
+        _shortages[name] += 1
+        raise MemoryError(f"a failpoint: {name}")
 
 
 def _wait(name: str, _action: _Action) -> None:
@@ -138,5 +152,6 @@ _ACTIONS: dict[str, Callable[[str, _Action], None]] = {
     "stop": _signal(signal.SIGSTOP),
     "raise": _raise,
     "sleep": _sleep,
+    "oom": _oom,
     "wait": _wait,
 }

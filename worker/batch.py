@@ -1,7 +1,8 @@
 """One batch through a pipeline, down the memory ladder if need be. Knows nothing of Postgres, S3 or threads.
 
-Out of memory: split in halves, then let the pipeline slim, then fail that item alone. An item that can never succeed
-fails alone and the rest runs again. Whatever else goes wrong fails the items that were not finished by then.
+Out of memory: split in halves, then let the pipeline slim as far as it can, then fail that item alone. An item that
+can never succeed fails alone and the rest runs again. Whatever else goes wrong fails the items that were not finished
+by then.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from models.errors import InvalidInputError, OutOfMemoryError, PipelineFailedError, RunError, StoppedError
+from models.failpoints import reach
 from worker.faults import as_run_error
 from worker.pipelines.base import Context, Facts, File, Item, Output, Picture, Pipeline
 
@@ -69,6 +71,7 @@ class BatchRun:
         partial: dict[UUID, dict[object, Output]] = {item.job_id: {} for item in items}
         wanted = {item.job_id: item for item in items}
         try:
+            reach("before_pass")
             for output in self.watched(self.pipeline.run(items, context), items):
                 if isinstance(output, Picture):
                     _check(output)
@@ -96,8 +99,8 @@ class BatchRun:
             self.ladder.append(f"split {len(items)} to {half}")
             for part in (items[:half], items[half:]):
                 self._run(part)
-        elif self.pipeline.slim():
-            self.ladder.append("slim")
+        elif error.extra.get("slimmer_helps", True) and (step := self.pipeline.slim()):
+            self.ladder.append(step)
             self._run(items)
         else:
             self._fail(items, error)

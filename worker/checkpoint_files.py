@@ -76,8 +76,16 @@ class CheckpointStore:
             "compile": self._settings.compile,
             "files": sorted(row.files),
             "cache": str(self._settings.checkpoint_cache),
+            "revision": row.revision,
         }
-        return CheckpointFiles(name=row.name, folder=folder, family=row.family, profile=row.profile, config=config)
+        return CheckpointFiles(
+            name=row.name,
+            folder=folder,
+            family=row.family,
+            profile=row.profile,
+            config=config,
+            weights=weights_of(row),
+        )
 
     def _folder_of(self, row: Checkpoint) -> Path:
         if row.source is Source.LOCAL:
@@ -247,9 +255,6 @@ def _touched(folder: Path) -> float:
     return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
 
 
-def weights_bytes(row: Checkpoint) -> int:
-    """What loading will take, guessed from the files that hold weights."""
-    if row.source is Source.PACKAGE:
-        return row.size_bytes
-    sizes = (int(entry["size_bytes"]) for path, entry in row.files.items() if path.endswith(".safetensors"))
-    return sum(sizes)
+def weights_of(row: Checkpoint) -> tuple[str, ...]:
+    """The files that hold weights; a package's are of whatever kind its own code reads."""
+    return tuple(sorted(path for path in row.files if row.source is Source.PACKAGE or path.endswith(WEIGHTS)))

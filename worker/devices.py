@@ -1,5 +1,7 @@
 """The device of this process: which one, in what precision, with how much memory. One process, one device."""
 
+import ctypes
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,8 @@ class Device:
             torch.cuda.empty_cache()
         elif self.kind == "mps":
             torch.mps.empty_cache()
+        else:
+            _trim_heap()
 
     def synchronize(self) -> None:
         """Wait for the device, so that a clock read afterwards is honest."""
@@ -101,6 +105,12 @@ def _open_cuda(device: "torch.device") -> Device:
     # is_bf16_supported() also says yes to slow emulation; Ampere (8.0) is the first that computes in it.
     dtype = torch.bfloat16 if facts.major >= 8 else torch.float16  # noqa: PLR2004
     return Device(device, dtype, str(facts.name), int(facts.total_memory))
+
+
+def _trim_heap() -> None:
+    """Tensors of less than some MiB lie in glibc's heap, which stays as large as it once was until it is told."""
+    with suppress(OSError, AttributeError):  # another libc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _set_threads(count: int) -> None:

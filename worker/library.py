@@ -11,7 +11,7 @@ from worker.residency import Residency
 
 
 class ResidentLibrary:
-    """Loads into the worker's residency; what runs now stays loaded."""
+    """Loads into the worker's residency; what runs now stays loaded, and so does what it has been given."""
 
     def __init__(self, sessions: Sessions, residency: Residency, store: CheckpointStore) -> None:
         self._sessions = sessions
@@ -25,7 +25,7 @@ class ResidentLibrary:
                 row = find_for_task(session, task, name)
         except ValidationFailedError as error:
             raise CheckpointUnavailableError(error.fields[0].message) from error
-        return self._residency.get(row.id).pipeline
+        return self._residency.beside(row.id).pipeline
 
     def files(self, name: str, revision: str | None = None) -> CheckpointFiles:
         """The verified files of a checkpoint, of that revision if one is given."""

@@ -13,7 +13,7 @@ import structlog
 from models.checkpoints import Checkpoint
 from models.errors import CheckpointUnavailableError, OutOfMemoryError, RunError, StorageError, TransientError
 from models.session import Sessions
-from worker.checkpoint_files import CheckpointStore, weights_bytes
+from worker.checkpoint_files import CheckpointStore
 from worker.devices import Device
 from worker.faults import clean, is_shortage
 from worker.pipelines import load_family
@@ -42,7 +42,11 @@ class Residency:
         self._device = device
         self._budget = budget_bytes
         self._loaded: OrderedDict[UUID, Resident] = OrderedDict()
+        self._sizes: dict[UUID, int] = {}
+        """What each took when it was last loaded, which is better than any estimate."""
         self._running: UUID | None = None
+        self._beside: set[UUID] = set()
+        """What the running one was given."""
 
     @property
     def ids(self) -> list[UUID]:
@@ -64,7 +68,7 @@ class Residency:
 
         Raises:
             CheckpointUnavailableError: files or family do not fit what was registered.
-            OutOfMemoryError: it does not fit the device even alone.
+            OutOfMemoryError: it does not fit the device even alone, or not the budget beside what runs.
             TransientError: its source does not answer.
         """
         if (resident := self._loaded.get(checkpoint_id)) is not None:
@@ -76,8 +80,13 @@ class Residency:
             raise CheckpointUnavailableError("The checkpoint is not registered any more.")
         started = time.monotonic()
         resident = self._load(row)
+        self._sizes[checkpoint_id] = resident.size_bytes
+        try:
+            self._make_room(row, resident.size_bytes)
+        except OutOfMemoryError:
+            resident.pipeline.close()
+            raise
         self._loaded[checkpoint_id] = resident
-        self._evict_until(lambda: self.used_bytes <= self._budget, keep=1)
         log.info(
             "loaded a checkpoint",
             checkpoint=row.name,
@@ -94,6 +103,22 @@ class Residency:
             yield
         finally:
             self._running = None
+            self.release()
+
+    def beside(self, checkpoint_id: UUID) -> Resident:
+        """Another one for the running one, which may hold it until `release`: so long neither is evicted.
+
+        Raises:
+            OutOfMemoryError: the budget has no room for them together.
+            CheckpointUnavailableError, TransientError: as `get`.
+        """
+        resident = self.get(checkpoint_id)
+        self._beside.add(checkpoint_id)
+        return resident
+
+    def release(self) -> None:
+        """The running one holds no other any more."""
+        self._beside.clear()
 
     def evict_all(self) -> None:
         """Let go of everything."""
@@ -105,8 +130,7 @@ class Residency:
             files = self._store.files_of(row)
         except StorageError as error:
             raise TransientError(error.detail) from error
-        estimate = weights_bytes(row)
-        self._evict_until(lambda: self.used_bytes + estimate <= self._budget)
+        self._make_room(row, self._sizes.get(row.id) or family.estimate_bytes(files, self._device))
         pipeline = self._set_up(family, files)
         if pipeline is None:
             # Perhaps the estimate was too low: once more with all the memory there is.
@@ -130,10 +154,22 @@ class Residency:
             detail = f"{type(error).__name__}: {clean(str(error), ())}"
             raise CheckpointUnavailableError(f"The checkpoint cannot be loaded: {detail}") from error
 
-    def _evict_until(self, enough: Callable[[], bool], keep: int = 0) -> None:
+    def _make_room(self, row: Checkpoint, size_bytes: int) -> None:
+        """For one more. Alone it may be larger than the budget, which is no limit of the device; beside others not."""
+
+        def fits() -> bool:
+            return self.used_bytes + size_bytes <= self._budget
+
+        self._evict_until(fits)
+        if self._loaded and not fits():
+            text = f"{row.name} does not fit beside {' and '.join(self.names)}"
+            figures = f"{size_bytes >> 20} MiB and {self.used_bytes >> 20} MiB, of {self._budget >> 20} MiB"
+            raise OutOfMemoryError(f"{text}: {figures} for checkpoints.", slimmer_helps=False)
+
+    def _evict_until(self, enough: Callable[[], bool]) -> None:
         evicted = False
-        for checkpoint_id in [known for known in self._loaded if known != self._running]:
-            if len(self._loaded) <= keep or enough():
+        for checkpoint_id in [known for known in self._loaded if known not in {self._running, *self._beside}]:
+            if enough():
                 break
             resident = self._loaded.pop(checkpoint_id)
             resident.pipeline.close()

@@ -274,17 +274,7 @@ class Runner:
         shape = items[0].params.shape()
         run = BatchRun(
             resident.pipeline,
-            context_for=lambda part: RunContext(
-                [batch.jobs[item.job_id].hold for item in part],
-                self.holds,
-                self.drain,
-                self.reporter,
-                self._claim_ahead if len(part) == len(items) else None,
-                self._previews,
-                self.library,
-                self.shelf_of,
-                frozenset(job.job_id for job in batch.jobs.values() if job.safety_threshold is not None),
-            ),
+            context_for=lambda part: self._context(batch, part, whole=len(part) == len(items)),
             finished=lambda item, outputs: self._hand_over(batch, resident, item, outputs),
             failed=lambda item, error: self._fail(batch, batch.jobs[item.job_id].hold, error),
             empty_cache=self.device.empty_cache,
@@ -309,6 +299,21 @@ class Runner:
             log.critical("the device's state is corrupt; this process ends and a fresh one takes over")
             self.drain.request()
             raise SystemExit(1)
+
+    def _context(self, batch: Batch, part: Sequence[Item], *, whole: bool) -> RunContext:
+        """For one call of the pipeline. What the call before it was given from the library may go."""
+        self.residency.release()
+        return RunContext(
+            [batch.jobs[item.job_id].hold for item in part],
+            self.holds,
+            self.drain,
+            self.reporter,
+            self._claim_ahead if whole else None,
+            self._previews,
+            self.library,
+            self.shelf_of,
+            frozenset(job.job_id for job in batch.jobs.values() if job.safety_threshold is not None),
+        )
 
     def _learn(self, checkpoint_id: UUID, seconds_per_step: float) -> None:
         with self.sessions.begin() as session:

@@ -21,6 +21,9 @@ _BITS = {
 }  # fmt: skip
 
 
+_FLOATS = frozenset(name for name in _BITS if name.startswith(("F", "BF")))
+
+
 class BadWeightsError(ValueError):
     """The file is no safetensors file, or lies about what it holds."""
 
@@ -43,6 +46,25 @@ def check_weights(path: Path) -> None:
         end = after
     if _PREFIX_BYTES + header_bytes + end != size:
         raise BadWeightsError(f"its header tells of {end} bytes, and there are {size - _PREFIX_BYTES - header_bytes}")
+
+
+def loaded_bytes(path: Path, float_bytes: int) -> int:
+    """What the file takes in memory when its floating-point numbers become ones of so many bytes each.
+
+    Raises:
+        BadWeightsError: it is no safetensors file.
+        OSError: the file cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        header, _ = _header(stream, size)
+    for name, entry in header.items():
+        if name == _METADATA:
+            continue
+        begin, after = _span(name, entry)
+        if entry["dtype"] in _FLOATS:
+            size += math.prod(entry["shape"]) * float_bytes - (after - begin)
+    return size
 
 
 def _header(stream: BinaryIO, size: int) -> tuple[dict[str, Any], int]:

@@ -39,6 +39,14 @@ def test_once_is_for_the_first_process_only(settings: Settings, tmp_path: Path) 
     reach("after_put")
 
 
+def test_memory_is_short_as_often_as_told(settings: Settings) -> None:
+    arm(settings.model_copy(update={"failpoints": "before_pass=oom:2"}))
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            reach("before_pass")
+    reach("before_pass")
+
+
 def test_a_wait_ends_when_it_is_told_to_go(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "after_put.go").touch()
     arm(settings.model_copy(update={"failpoints": "after_put=wait", "failpoint_folder": tmp_path}))

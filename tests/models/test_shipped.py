@@ -21,7 +21,8 @@ from models.errors import CheckpointUnavailableError, ValidationFailedError
 from models.session import Sessions
 from models.settings import Settings
 from tests.weights import weights
-from worker.checkpoint_files import CheckpointStore, weights_bytes
+from worker.checkpoint_files import CheckpointStore
+from worker.pipelines.footprint import footprint
 
 CARD = {"name": "packed", "family": "style_transfer", "tasks": ["style_transfer"], "pool": "cpu"}
 PACKAGE = {"distribution": "packed-weights", "version": "1.2", "files": ["packed_weights/*.onnx"]}
@@ -79,8 +80,9 @@ def test_a_worker_finds_the_files_and_holds_them_against_the_row(
     store = CheckpointStore(settings)
     # when, then: whatever else lies among the installed packages is not its business
     (site / "another.bin").write_bytes(b"")
-    assert store.files_of(row).folder == site
-    assert weights_bytes(row) == len(NET)
+    found = store.files_of(row)
+    assert found.folder == site
+    assert footprint([found.folder / name for name in found.weights], 4) == len(NET)
     (site / "packed_weights" / "net.onnx").write_bytes(b"another net")
     with pytest.raises(CheckpointUnavailableError, match=r"packed_weights/net\.onnx is not the one"):
         store.files_of(row)

@@ -14,6 +14,7 @@ from models.session import Sessions
 from models.settings import Settings
 from models.states import Pool
 from models.storage import Storage
+from tests.pipelines.small import save
 from tests.seeding import Seeder
 from tests.weights import weights
 from tests.worker.slow import Slow, write_checkpoint
@@ -76,6 +77,76 @@ def test_one_that_is_larger_than_the_budget_stays_alone(
     loaded.get(small)
     loaded.get(large)
     assert loaded.names == ["large"]
+
+
+def test_room_is_made_before_loading_for_what_it_will_take(
+    seed: Seeder,
+    sessions: Sessions,
+    settings: Settings,
+    device: Device,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Given nets whose files are half as large as what they load to, then the one goes before the other is loaded."""
+    from worker.pipelines.dcgan import Dcgan
+
+    nets = []
+    for name in ("one", "other"):
+        folder = save("dcgan", tmp_path / name)
+        (folder / "card.txt").write_text(name)  # else they would be the same revision
+        nets.append(seed.checkpoint(name, family="dcgan", location=str(folder), manifest=scan_folder(folder)))
+    one, other = nets
+    stored = (tmp_path / "one" / "model.safetensors").stat().st_size
+    size = residency(sessions, settings, device).get(one.id).size_bytes
+    assert stored < size  # else the files' size would do
+    loaded = residency(sessions, settings, device, budget_bytes=2 * size - 1)
+    beside: list[list[str]] = []
+    setup = Dcgan.setup
+    monkeypatch.setattr(Dcgan, "setup", lambda *given: beside.append(loaded.names) or setup(*given))  # type: ignore[func-returns-value]
+
+    for net in (one, other, one):
+        loaded.get(net.id)
+    assert beside == [[], [], []]
+
+
+def test_what_runs_and_what_it_was_given_stay(
+    seed: Seeder, sessions: Sessions, settings: Settings, device: Device, tmp_path: Path
+) -> None:
+    """Given room for two, when the running one has one beside it, then a third is refused until that is given back."""
+    running, held, wanted = (register(seed, tmp_path, name) for name in ("running", "held", "wanted"))
+    loaded = residency(sessions, settings, device)
+    loaded.get(running)
+    with loaded.running(running):
+        loaded.beside(held)
+        with pytest.raises(OutOfMemoryError, match="wanted does not fit beside running and held"):
+            loaded.beside(wanted)
+        assert loaded.names == ["running", "held"]
+        loaded.release()
+        loaded.beside(wanted)
+        assert loaded.names == ["running", "wanted"]
+    loaded.get(held)
+    assert loaded.names == ["wanted", "held"]
+
+
+def test_one_that_is_larger_than_foretold_is_not_kept_beside_what_runs(
+    seed: Seeder,
+    sessions: Sessions,
+    settings: Settings,
+    device: Device,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running, swollen = register(seed, tmp_path, "running"), register(seed, tmp_path, "swollen")
+    loaded = residency(sessions, settings, device)
+    loaded.get(running)
+    monkeypatch.setattr(Slow, "setup", lambda *_: Slow(200))
+    with loaded.running(running):
+        for _ in range(2):
+            with pytest.raises(OutOfMemoryError, match="does not fit beside running"):
+                loaded.beside(swollen)
+        assert (loaded.names, loaded.used_bytes) == (["running"], 100)
+    assert loaded.get(swollen).size_bytes == 200
+    assert loaded.names == ["swollen"]
 
 
 def test_a_shortage_while_loading_evicts_everything_and_tries_once_more(

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from models.errors import InvalidInputError
 from models.params import CheckpointProfile, TaskParams
+from worker.pipelines.footprint import FLOAT32_BYTES, footprint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -195,6 +196,8 @@ class CheckpointFiles:
     profile: CheckpointProfile
     config: dict[str, Any]
     """Free for a family's own loader; empty for most."""
+    weights: tuple[str, ...] = ()
+    """Those of its files that hold weights."""
 
 
 class Pipeline(ABC):
@@ -203,6 +206,8 @@ class Pipeline(ABC):
     family: ClassVar[str]
     tasks: ClassVar[frozenset[str]]
     determinism: ClassVar[Determinism] = Determinism.SAME_BATCH_SHAPE
+    in_float32: ClassVar[bool] = False
+    """Whether its weights are float32 on every device, and not of the device's dtype."""
 
     @classmethod
     @abstractmethod
@@ -213,6 +218,15 @@ class Pipeline(ABC):
             CheckpointUnavailableError: the files do not fit the family.
             OutOfMemoryError: they do not fit the device.
         """
+
+    @classmethod
+    def estimate_bytes(cls, files: CheckpointFiles, device: "Device") -> int:
+        """What `setup` is going to hold of the device's memory: room is made for so much before it is called.
+
+        As its files say. A family that knows better says so.
+        """
+        paths = [files.folder / name for name in files.weights]
+        return footprint(paths, FLOAT32_BYTES if cls.in_float32 else device.dtype.itemsize)
 
     @abstractmethod
     def run(self, items: Sequence[Item], context: Context) -> Iterator[Output]:
@@ -231,9 +245,9 @@ class Pipeline(ABC):
     def memory_bytes(self) -> int:
         """What the loaded weights hold of the device's memory."""
 
-    def slim(self) -> bool:
-        """Take the next step of the memory ladder (slices, tiles, offload). False when there is none left."""
-        return False
+    def slim(self) -> str:
+        """Take the next step of the memory ladder and say which (`decoder in slices`); empty when none is left."""
+        return ""
 
     def close(self) -> None:  # noqa: B027  # most families have nothing to let go of
         """Let go of what is not memory; the worker drops the object afterwards."""

@@ -31,6 +31,7 @@ class Clip(Pipeline):
 
     family: ClassVar[str] = "clip"
     tasks: ClassVar[frozenset[str]] = frozenset({"score", "caption"})
+    in_float32: ClassVar[bool] = True
 
     def __init__(self, towers: Towers, files: CheckpointFiles) -> None:
         """`towers` are loaded."""

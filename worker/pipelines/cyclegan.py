@@ -31,6 +31,7 @@ class CycleGan(Pipeline):
     family: ClassVar[str] = "cyclegan"
     tasks: ClassVar[frozenset[str]] = frozenset({"translate"})
     determinism: ClassVar[Determinism] = Determinism.SAME_BATCH_SHAPE
+    in_float32: ClassVar[bool] = True
 
     def __init__(self, net: Any, device: "Device") -> None:
         """`net` is loaded, in eval mode, on the device."""
@@ -65,12 +66,12 @@ class CycleGan(Pipeline):
         """Parameters and buffers."""
         return bytes_of(self._net)
 
-    def slim(self) -> bool:
+    def slim(self) -> str:
         """Half as much in one pass, down to a small picture."""
         if self._most_pixels == 1:
-            return False
+            return ""
         self._most_pixels = max(1, self._most_pixels // 4)
-        return True
+        return f"at most {self._most_pixels} pixels at once"
 
     def _seen(self, item: Item) -> "Pixels":
         """The picture at the size that is worked at: its longer side as asked for, both sides as the net takes them."""

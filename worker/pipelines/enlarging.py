@@ -46,12 +46,12 @@ class Upscaler(Pipeline):
                     yield Picture(item.job_id, 0, self._at_scale(item, pixels, large), item.seed)
             done += self._tiles(pixels)
 
-    def slim(self) -> bool:
+    def slim(self) -> str:
         """Tiles of half the side."""
         if self._tile <= LEAST_TILE:
-            return False
+            return ""
         self._tile = max(LEAST_TILE, self._tile // 2)
-        return True
+        return f"tiles of {self._tile}"
 
     def _seen(self, item: Item) -> "Pixels":
         pixels = item.picture("image")

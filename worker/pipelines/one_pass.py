@@ -27,6 +27,7 @@ class OnePass(Pipeline):
     """A net on one device, in float32: it is small, and its pictures stay the same everywhere."""
 
     determinism: ClassVar[Determinism] = Determinism.SAME_BATCH_SHAPE
+    in_float32: ClassVar[bool] = True
 
     def __init__(self, net: nn.Module, device: "Device") -> None:
         """`net` is loaded, in eval mode, on the device."""
@@ -74,12 +75,12 @@ class OnePass(Pipeline):
         """Parameters and buffers."""
         return bytes_of(self._module)
 
-    def slim(self) -> bool:
+    def slim(self) -> str:
         """Half as many pictures in one pass."""
         if self._most_rows == 1:
-            return False
+            return ""
         self._most_rows //= 2
-        return True
+        return f"at most {self._most_rows} at once"
 
     def _begin(self, item: Item) -> "Callable[[slice], Pixels]":
         with torch.inference_mode():

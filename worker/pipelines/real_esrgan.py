@@ -41,6 +41,11 @@ class RealEsrgan(Upscaler):
         enlarger = guarded_load(lambda: TorchEnlarger(net, device.torch_device, device.dtype))
         return cls(enlarger, files, net, GPU_TILE)
 
+    @classmethod
+    def estimate_bytes(cls, files: CheckpointFiles, device: "Device") -> int:  # noqa: ARG003  # float16 only on a GPU
+        """As `memory_bytes`."""
+        return PARAMETERS[net_of(files.config.get("files", ()))] * BYTES
+
     @property
     def memory_bytes(self) -> int:
         """In float32, as ncnn holds them; half of that on a GPU."""
