@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from bench.claim import claim_cost
 from bench.drain import drain
+from bench.families import families
 from bench.outbox import outbox_cost
 from bench.pipeline import latency, throughput
 from bench.recovery import recovery
@@ -14,10 +15,17 @@ from bench.report import Figure, show
 from bench.stack import stack
 from bench.startup import startup
 from bench.submit import submit_rate
+from bench.switching import switching
 
-WITH_WORKERS = {"throughput": throughput, "latency": latency}
+WITH_WORKERS = {"throughput": throughput, "latency": latency, "families": families}
 WITHOUT_WORKERS = {"submit": submit_rate, "claim": claim_cost, "outbox": outbox_cost}
-ON_THEIR_OWN = {"startup": startup, "recovery": recovery, "drain": drain, "redis_down": redis_down}
+ON_THEIR_OWN = {
+    "startup": startup,
+    "switching": switching,
+    "recovery": recovery,
+    "drain": drain,
+    "redis_down": redis_down,
+}
 """They start and end what they measure."""
 
 

@@ -1,0 +1,103 @@
+"""`python -m bench.bare_family`: the baseline of a family: its own `run` in a loop, no queue, no storage.
+
+A process of its own, as `bench.bare` is. Prints as JSON the seconds of a picture, in batches and one by one.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from models.bootstrap import STARTERS
+from models.checkpoints import Source
+from models.checkpoints.registry import Registration
+from models.checkpoints.shipped import read_starter
+from models.packages import root_of
+from models.params import TASKS
+from models.settings import get_settings
+from worker.devices import open_device
+from worker.pipelines import load_family
+from worker.pipelines.base import Blob, CheckpointFiles, Item, Pipeline
+
+FEW = 8
+"""Pictures of the loop without batches."""
+
+
+class Quiet:
+    """A context in which nobody watches, stops or wants anything."""
+
+    def step(self, done: int, total: int) -> None:
+        """Nobody watches."""
+
+    def stopped(self, job_id: UUID) -> bool:  # noqa: ARG002  # every item goes on
+        """Nobody stops."""
+        return False
+
+    def raise_if_all_stopped(self) -> None:
+        """Nobody stops."""
+
+    def wants_preview(self) -> bool:
+        """Nobody watches."""
+        return False
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One loaded checkpoint and the job that it does over and over."""
+
+    pipeline: Pipeline
+    card: Registration
+    task: str
+    params: Mapping[str, Any]
+    blobs: Mapping[str, Blob]
+
+    def seconds(self, images: int, batch: int) -> float:
+        """Of one picture."""
+        began = time.monotonic()
+        for start in range(0, images, batch):
+            items = [self._item(seed) for seed in range(start, min(start + batch, images))]
+            for _ in self.pipeline.run(items, Quiet()):  # type: ignore[arg-type]  # no library, no shelf: none asks
+                pass
+        return (time.monotonic() - began) / images
+
+    def _item(self, seed: int) -> Item:
+        refs = {name: {"upload": str(UUID(int=0))} for name in self.blobs}
+        drawn = {"seed": seed} if "seed" in TASKS[self.task].model_fields else {}
+        params = TASKS[self.task].model_validate({**self.params, **refs, **drawn}).resolved(self.card.profile)
+        return Item(uuid4(), self.task, params, self.blobs)
+
+
+def main() -> None:
+    """Load, warm up, then time the loop with batches and without."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--checkpoint", required=True)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--images", type=int, required=True)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--params", type=json.loads, required=True)
+    parser.add_argument("--input", type=lambda text: text.split("=", 1), action="append", default=[])
+    given = parser.parse_args()
+
+    settings = get_settings()
+    card = read_starter(STARTERS / given.checkpoint)
+    device = open_device(settings, card.pool)
+    blobs = {name: Blob(Path(path).read_bytes(), "image/png") for name, path in given.input}
+    pipeline = load_family(card.family).setup(_files_of(card), device)
+    loop = Loop(pipeline, card, given.task, given.params, blobs)
+    loop.seconds(given.batch, given.batch)
+    batched = loop.seconds(given.images, given.batch)
+    print(json.dumps({"batched": batched, "single": loop.seconds(min(FEW, given.images), 1)}))
+
+
+def _files_of(card: Registration) -> CheckpointFiles:
+    """As the worker's store has them, verified by nobody."""
+    folder = root_of(*card.location.split("==")) if card.source is Source.PACKAGE else Path(card.location)
+    return CheckpointFiles(card.name, folder, card.family, card.profile, {"files": sorted(card.manifest.files)})
+
+
+if __name__ == "__main__":
+    main()
