@@ -1,5 +1,6 @@
 """LoRAs over a loaded checkpoint: laid on for one batch, taken off behind it (Hu et al. 2021)."""
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ def _load(pipe: Any, folder: Path, name: str) -> None:
     if len(weights) != 1:
         raise InvalidInputError(f"its folder has {len(weights)} weight files instead of one.")
     settings = {"weight_name": weights[0].name, "local_files_only": True, "use_safetensors": True}
+    logging.getLogger("diffusers.loaders").setLevel(logging.ERROR)  # it would tell of every net that is not adapted
     stored = pipe.lora_state_dict(folder, **settings)
     matrices = stored[0] if isinstance(stored, tuple) else stored
     with warnings.catch_warnings():
