@@ -171,7 +171,10 @@ def _pointer(where: tuple[int | str, ...], value: Any, *, absent: bool) -> str:
     """A JSON pointer. Pydantic's location also names the branches of a union, which are not in the value."""
     pointer = ""
     for index, part in enumerate(where):
-        inside = part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
+        if isinstance(value, list):
+            inside = isinstance(part, int) and part < len(value)  # a tuple's missing entry is told by its place
+        else:
+            inside = isinstance(value, dict) and part in value
         if inside:
             value = value[part]
         elif not (absent and index == len(where) - 1):

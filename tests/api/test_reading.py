@@ -1,9 +1,13 @@
 """Numbers of a body: what JSON calls an integer is one, however its sender writes it."""
 
+import json
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+from api.reading import validated
+from models.errors import ValidationFailedError
 from tests.api.conftest import Caller
 from tests.api.test_problems import assert_problem
 
@@ -37,3 +41,13 @@ def test_what_is_no_whole_number_is_none(caller: Caller, steps: str) -> None:
 @pytest.mark.parametrize("steps", ["NaN", "-Infinity", "20.", ".5", "[" * 10_000])
 def test_what_is_no_number_of_json_is_broken(caller: Caller, steps: str) -> None:
     assert_problem(send(caller, steps), 400, "broken_json")
+
+
+def test_an_entry_that_a_pair_lacks_is_told_by_its_place() -> None:
+    class Pairs(BaseModel):
+        points: tuple[tuple[float, float], ...]
+
+    given = {"points": [[0.0, 1.0], [0.5]]}
+    with pytest.raises(ValidationFailedError) as error:
+        validated(lambda: Pairs.model_validate_json(json.dumps(given), strict=True), given)
+    assert [(field.pointer, field.code) for field in error.value.fields] == [("/points/1/1", "missing")]
