@@ -209,6 +209,23 @@ def test_a_start_without_a_package_has_one_checkpoint_less(
     assert names() == {"own", "packed"}
 
 
+def test_the_prompt_endpoint_is_there_as_long_as_it_has_an_address(
+    tmp_path: Path, settings: Settings, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "STARTERS", tmp_path)
+    card = {"name": starting.ENDPOINT, "family": "openai_endpoint", "tasks": ["expand_prompt"], "builtin": True}
+    written(tmp_path / starting.ENDPOINT, card)
+
+    def there(url: str | None) -> list[str]:
+        starting.bootstrap(settings.model_copy(update={"expand_prompt_url": url}), None)
+        with sessions() as session:
+            return [row.name for row in list_checkpoints(session)]
+
+    assert there(None) == []
+    assert there("http://127.0.0.1:1/v1") == ["remote-prompts"]
+    assert there(None) == []
+
+
 @pytest.mark.parametrize("location", ["packed-weights", "packed-weights>=1", "../up==1", "a==", "==1", "a==1/../2"])
 def test_a_package_is_pinned(location: str) -> None:
     with pytest.raises(ValidationFailedError, match="distribution==version"):
