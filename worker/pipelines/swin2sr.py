@@ -62,7 +62,7 @@ def _load(folder: Path, device: "Device") -> Any:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    net, told = transformers.Swin2SRForImageSuperResolution.from_pretrained(
+    net, told = transformers.Swin2SRForImageSuperResolution.from_pretrained(  # our folder  # nosec B615
         folder, local_files_only=True, use_safetensors=True, dtype=device.dtype, output_loading_info=True
     )
     if missing := sorted(told["missing_keys"]):
