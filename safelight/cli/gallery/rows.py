@@ -223,7 +223,7 @@ ROWS: tuple[Row, ...] = (
         "chain",
         "One request: expand, the best of four, enlarged four times",
         "expand_prompt",
-        {"prompt": "a panda", "seed": 2},
+        {"prompt": "a {cartoon|3d} panda on a {blue|green} background", "seed": 2},
         "prompt-grammar",
         then=(
             {"task": "text_to_image", "checkpoint": "emoji-64", "params": {"best_of": 4, "seed": 2}},
