@@ -1,4 +1,4 @@
-"""The committed DCGAN, StyleGAN2 and CycleGAN pair: small, documented, and doing what their cards say."""
+"""The committed DCGAN, StyleGAN2, BigGAN and CycleGAN pair: small, documented, and doing what their cards say."""
 
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,13 @@ from worker.training.batches import to_tensor
 
 STARTER = Path(__file__).parents[2] / "worker" / "starter"
 MEGABYTE = 1_000_000
-WEIGHTS_MEGABYTES = {"emoji-dcgan": 2.0, "emoji-stylegan2": 3.5, "emoji-flat-to-3d": 1.4, "emoji-3d-to-flat": 1.4}
+WEIGHTS_MEGABYTES = {
+    "emoji-dcgan": 2.0,
+    "emoji-stylegan2": 3.5,
+    "emoji-biggan": 3.0,
+    "emoji-flat-to-3d": 1.4,
+    "emoji-3d-to-flat": 1.4,
+}
 TILE = 128
 """Pixels of one picture on the CycleGANs' sheets, which show them twice as large."""
 

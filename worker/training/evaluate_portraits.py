@@ -170,12 +170,15 @@ DRAWERS: Final = {
 }
 
 
-def share_named(judge: Judge, pictures: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> dict[str, object]:
+def share_named(judge: Judge, pictures: Tensor, labels: Tensor, portrayed: Portrayed) -> dict[str, object]:
     """How often the judge, choosing among the classes, sees the one that was asked for; in all and of each class."""
-    columns = [[noun.english for noun in nouns()].index(name) for name in class_names]
+    known = [noun.codepoints for noun in nouns()]
+    columns = [known.index(codepoints) for codepoints in portrayed.codepoints]
     hits = judge(pictures)[0][:, columns].argmax(dim=1) == labels
     low, high = wilson(int(hits.sum()), len(hits))
-    each = {name: round(hits[labels == index].float().mean().item(), 3) for index, name in enumerate(class_names)}
+    each = {
+        name: round(hits[labels == index].float().mean().item(), 3) for index, name in enumerate(portrayed.class_names)
+    }
     share = round(hits.float().mean().item(), 4)
     return {"share": share, "low": round(low, 4), "high": round(high, 4), "count": len(hits), "each": each}
 
@@ -202,8 +205,8 @@ def measure(draw: Draw, judge: Judge, portrayed: Portrayed, data_dir: Path, coun
         "count": count,
     }
     if portrayed.class_names:
-        report["generated"] = share_named(judge, made, labels, portrayed.class_names)
-        report["real"] = share_named(judge, enlarged(real), real_labels, portrayed.class_names)
+        report["generated"] = share_named(judge, made, labels, portrayed)
+        report["real"] = share_named(judge, enlarged(real), real_labels, portrayed)
     return report
 
 
