@@ -17,6 +17,8 @@ from botocore import auth
 NAME = "s3v4-by-s3s-clock"
 CONTEXT = "s3_clock"
 """Where a request carries its clock to its signer."""
+SIGNED_BY = "s3_clock_ahead"
+"""Where the signer leaves what it added."""
 TOLERANCE = timedelta(minutes=1)
 """S3 takes a quarter of an hour. Less than this is the way and the queue, and nothing to learn."""
 
@@ -40,25 +42,31 @@ class S3Clock:
             context[CONTEXT] = self
         return name
 
-    def _heard(self, response: tuple[Any, Mapping[str, Any]] | None, **_: Any) -> float | None:
-        """Zero seconds until the request is sent again, if there is something new to sign it by."""
+    def _heard(
+        self, response: tuple[Any, Mapping[str, Any]] | None, request_dict: Mapping[str, Any], **_: Any
+    ) -> float | None:
+        """Zero seconds until the request is sent again, if there is something new to sign it by.
+
+        New to this request: another thread's may have been refused a moment before, and have learned it.
+        """
         if response is None or response[0].status_code != HTTPStatus.FORBIDDEN:
             return None
-        return 0.0 if self._learn(response[0].headers.get("Date", "")) else None
+        self._learn(response[0].headers.get("Date", ""))
+        signed_by = request_dict["context"].get(SIGNED_BY)
+        return 0.0 if signed_by is not None and abs(self.ahead - signed_by) > TOLERANCE else None
 
-    def _learn(self, said: str) -> bool:
+    def _learn(self, said: str) -> None:
         with contextlib.suppress(ValueError, TypeError):  # no date, or one without its zone
             ahead = parsedate_to_datetime(said) - datetime.now(UTC)
             if abs(ahead - self.ahead) > TOLERANCE:
                 self.ahead = ahead
                 log.warning("this machine's clock is wrong; S3's is used", ahead_seconds=round(ahead.total_seconds()))
-                return True
-        return False
 
 
 def _set_back(request: Any) -> None:
     """The signer has just written down the local time: what it signs by is read from there."""
-    now = datetime.now(UTC) + request.context[CONTEXT].ahead
+    ahead = request.context[SIGNED_BY] = request.context[CONTEXT].ahead
+    now = datetime.now(UTC) + ahead
     request.context["timestamp"] = now.strftime(auth.SIGV4_TIMESTAMP)
 
 

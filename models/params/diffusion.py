@@ -55,6 +55,8 @@ class Lora(BaseModel):
 class DiffusionParams(PictureParams):
     """A prompt, and how to denoise towards it."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["prompt"]}, {"required": ["prompt_from"]}]})
+
     prompt: str = Field(
         "", max_length=MAX_TEXT_CHARS, description="What to draw.", examples=["a cat on a blue background"]
     )

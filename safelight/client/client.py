@@ -257,8 +257,8 @@ class Client:
 
     def verify(self, path: str | Path) -> Json:
         """Whether a picture was made here: artifacts with its bytes or its pixels, and what the file claims."""
-        part = files.upload_part(Path(path))
-        return self._object(Request("POST", "/verify", files={"file": part}, repeatable=True))
+        with files.upload_part(Path(path)) as part:
+            return self._object(Request("POST", "/verify", files={"file": part}, repeatable=True))
 
     # --- what there is -----------------------------------------------------------------------------------------------
 

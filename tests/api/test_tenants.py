@@ -38,7 +38,7 @@ def test_every_route_with_an_id_is_404_for_another_client(
                 answer = stranger(method, path)
                 assert (answer.status_code, answer.json["code"]) == (404, "not_found")
                 tried += 1
-    assert tried == 21
+    assert tried == 22
     assert caller.get(job["urls"]["self"]).json["state"] == "succeeded"
     assert caller.get(f"/v1/uploads/{upload['id']}").status_code == 200
     assert caller.get(f"/v1/webhooks/{hook['id']}").json["enabled"] is True

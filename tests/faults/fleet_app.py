@@ -18,7 +18,9 @@ from worker.app import app
 
 def _open_device(_settings: Settings, _pool: Pool = Pool.GPU) -> devices.Device:
     plain = SimpleNamespace(type="cpu")
-    return devices.Device(cast(Any, plain), cast(Any, None), "cpu", int(psutil.virtual_memory().total))
+    return devices.Device(
+        cast(Any, plain), cast(Any, SimpleNamespace(itemsize=4)), "cpu", int(psutil.virtual_memory().total)
+    )
 
 
 devices.open_device = _open_device

@@ -182,6 +182,7 @@ def test_a_message_shows_the_job_and_nothing_of_its_prompt(seed: Seeder, session
         "size_bytes": 7,
         "sha256": "ab" * 32,
         "seed": 9,
+        "name": None,
     }
     running = found["job.running"].payload["data"]
     assert (running["state"], running["finished_at"], running["artifacts"]) == ("running", None, [])
