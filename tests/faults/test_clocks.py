@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, update
 
-from models.artifacts import UPLOADS_PREFIX, Upload
+from models.artifacts import Upload
 from models.clients import Client, issue_key
 from models.jobs import CheckpointCard, expire_overdue
 from models.session import Sessions
@@ -185,9 +185,15 @@ def test_blobs_go_by_s3s_clock(crew: Crew, seed: Seeder, sessions: Sessions, sto
     assert httpx.get(link).status_code == 200
 
     with sessions.begin() as session:
-        session.execute(update(Upload).values(expires_at=func.now()))
+        key = session.scalars(update(Upload).values(expires_at=func.now()).returning(Upload.key)).one()
+    assert _stored(storage, key)
     crew.sweeper(**SHORT, **clock(offset))
-    until(lambda: not list(storage.listing(UPLOADS_PREFIX)), what="the end of the upload")
+    # Only this one: other tests keep theirs in the same bucket.
+    until(lambda: not _stored(storage, key), what="the end of the upload")
+
+
+def _stored(storage: Storage, key: str) -> bool:
+    return any(True for _ in storage.listing(key))
 
 
 def _key(sessions: Sessions, client: UUID, good_for: timedelta) -> str:
