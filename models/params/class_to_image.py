@@ -34,7 +34,7 @@ class ClassToImageParams(PictureParams):
     scheduler: SchedulerName = Field(SchedulerName.DEFAULT, description="The sampler of a diffusion checkpoint.")
 
     def problems(self, profile: CheckpointProfile) -> list[FieldError]:
-        """The class must be one of the checkpoint's; steps and samplers belong to diffusion, truncation to GANs."""
+        """The class must be one of the checkpoint's; guidance and samplers belong to diffusion, truncation to GANs."""
         found = super().problems(profile) + self._label_problems(profile.class_names) + pass_problems(self, profile)
         if (self.num_inference_steps or 0) > profile.max_steps:
             message = f"This checkpoint takes at most {profile.max_steps} steps."
@@ -53,7 +53,7 @@ class ClassToImageParams(PictureParams):
         """The label as an index; the checkpoint's steps and guidance."""
         own: dict[str, Any] = {
             "num_inference_steps": profile.default_steps,
-            "guidance_scale": profile.default_guidance,
+            "guidance_scale": profile.guidance,
         }
         found = {name: value for name, value in own.items() if getattr(self, name) is None}
         if isinstance(self.class_label, str):

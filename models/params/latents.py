@@ -78,11 +78,15 @@ class InterpolateParams(SeededParams):
     )
     frames: int = Field(24, ge=2, le=MAX_FRAMES, description="Of the whole walk.")
     frames_per_second: float = Field(12, ge=1, le=60)
-    path: Path = Field(Path.SLERP, description="Of noise and of Gaussian latents; prompts always go linearly.")
+    path: Path = Field(
+        Path.SLERP, description="Of noise and of Gaussian latents; prompts and styles always go linearly."
+    )
     there_and_back: bool = Field(True, description="End where it began, so that it loops.")
     animation_format: AnimationFormat = Field(AnimationFormat.GIF)
     num_inference_steps: int | None = Field(None, ge=1, le=1000, description="Of each frame.")
-    guidance_scale: float | None = Field(None, ge=0, le=50)
+    guidance_scale: float | None = Field(
+        None, ge=0, le=50, description="Of checkpoints that denoise towards words or a class."
+    )
     truncation: float = Field(1.0, gt=0, le=1, description="Of GANs.")
 
     @model_validator(mode="after")
@@ -96,7 +100,7 @@ class InterpolateParams(SeededParams):
 
     def problems(self, profile: CheckpointProfile) -> list[FieldError]:
         """What the checkpoint does not read, and what is too much."""
-        found = pass_problems(self, profile)
+        found = pass_problems(self, profile) + self._between_pictures()
         if self.prompts and not profile.reads_prompt:
             found.append(problem("prompts", "not_used", "This checkpoint reads no prompt; walk through seeds."))
         if max((len(text) for text in self.prompts), default=0) > profile.max_prompt_chars:
@@ -117,11 +121,21 @@ class InterpolateParams(SeededParams):
             found.append(problem("num_inference_steps", "too_many", message))
         return found
 
+    def _between_pictures(self) -> list[FieldError]:
+        """Their latents are decoded as they are."""
+        asked = {
+            "num_inference_steps": (self.num_inference_steps or 1) > 1,
+            "guidance_scale": (self.guidance_scale or 0) > 1,
+            "truncation": self.truncation != 1,
+        }
+        message = "A walk through pictures draws and denoises nothing; leave it out."
+        return [problem(name, "not_used", message) for name, given in asked.items() if given and self.images]
+
     def defaults(self, profile: CheckpointProfile) -> dict[str, Any]:
-        """The checkpoint's steps and guidance; the class as an index."""
+        """The checkpoint's steps and guidance, none between pictures; the class as an index."""
         own: dict[str, Any] = {
-            "num_inference_steps": profile.default_steps,
-            "guidance_scale": profile.default_guidance,
+            "num_inference_steps": 1 if self.images else profile.default_steps,
+            "guidance_scale": 0.0 if self.images else profile.guidance,
         }
         found = {name: value for name, value in own.items() if getattr(self, name) is None}
         if isinstance(self.class_label, str):

@@ -1,5 +1,6 @@
 """Tasks that turn one picture into another without denoising towards a prompt: upscale, style transfer, translate."""
 
+import math
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -8,8 +9,14 @@ from models.errors import FieldError
 from models.params.base import OnePictureParams, problem
 from models.params.faults import fault
 from models.params.inputs import PictureRef
+from models.params.passes import pass_problems
 from models.params.profile import CheckpointProfile
 from models.params.words import MAX_TEXT_CHARS, storable
+
+NOISE_LEVEL = 20
+"""As diffusers' own default."""
+MOST_STYLE = 0.75
+"""How much is made anew where a client asks for all style in words: beyond, nothing of the picture would be left."""
 
 
 class UpscaleParams(OnePictureParams):
@@ -24,7 +31,9 @@ class UpscaleParams(OnePictureParams):
     negative_prompt: str = Field("", max_length=MAX_TEXT_CHARS, description="What to keep away from.")
     num_inference_steps: int | None = Field(None, ge=1, le=1000, description="Of a diffusion upscaler.")
     guidance_scale: float | None = Field(None, ge=0, le=50, description="Of a diffusion upscaler.")
-    noise_level: int = Field(20, ge=0, le=350, description="Noise that a diffusion upscaler adds to the picture first.")
+    noise_level: int = Field(
+        NOISE_LEVEL, ge=0, le=350, description="Noise that a diffusion upscaler adds to the picture first."
+    )
 
     @field_validator("prompt", "negative_prompt")
     @classmethod
@@ -32,8 +41,11 @@ class UpscaleParams(OnePictureParams):
         return storable(text)
 
     def problems(self, profile: CheckpointProfile) -> list[FieldError]:
-        """The scale, and a prompt where none is read."""
-        found = []
+        """The scale, a prompt where none is read, and what is a diffusion upscaler's."""
+        found = pass_problems(self, profile)
+        if profile.one_pass and self.noise_level != NOISE_LEVEL:
+            message = "This checkpoint enlarges in one pass and adds no noise; leave it out."
+            found.append(problem("noise_level", "not_used", message))
         if self.scale is not None and self.scale not in profile.scales:
             known = ", ".join(f"{scale}" for scale in profile.scales) or "none"
             found.append(problem("scale", "scale_not_allowed", f"This checkpoint's scales: {known}."))
@@ -54,7 +66,7 @@ class UpscaleParams(OnePictureParams):
         own: dict[str, Any] = {
             "scale": max(profile.scales, default=4),
             "num_inference_steps": profile.default_steps if profile.reads_prompt else 1,
-            "guidance_scale": profile.default_guidance if profile.reads_prompt else 0.0,
+            "guidance_scale": profile.guidance,
         }
         return {name: value for name, value in own.items() if getattr(self, name) is None}
 
@@ -80,6 +92,8 @@ class StyleTransferParams(OnePictureParams):
         None, min_length=1, max_length=MAX_TEXT_CHARS, description="The style in words, by image to image."
     )
     strength: float = Field(1.0, gt=0, le=1, description="1 is all style; less keeps more of the picture.")
+    num_inference_steps: int | None = Field(None, ge=1, le=1000, description="Of a style in words.")
+    guidance_scale: float | None = Field(None, ge=0, le=50, description="Of a style in words.")
 
     @field_validator("prompt")
     @classmethod
@@ -93,7 +107,10 @@ class StyleTransferParams(OnePictureParams):
         return self
 
     def problems(self, profile: CheckpointProfile) -> list[FieldError]:
-        """Whether the checkpoint knows styles of this kind."""
+        """Whether the checkpoint knows styles of this kind; steps and guidance are for styles in words."""
+        return [*self._style_problems(profile), *self._step_problems(profile)]
+
+    def _style_problems(self, profile: CheckpointProfile) -> list[FieldError]:
         if self.style is not None and self.style not in profile.style_names:
             known = ", ".join(profile.style_names) or "no style by name"
             return [problem("style", "style_unknown", f"This checkpoint knows: {known}.")]
@@ -106,13 +123,35 @@ class StyleTransferParams(OnePictureParams):
             return [problem("prompt", "too_long", message)]
         return []
 
+    def _step_problems(self, profile: CheckpointProfile) -> list[FieldError]:
+        if self.prompt is None:
+            asked = {"num_inference_steps": self.num_inference_steps, "guidance_scale": self.guidance_scale}
+            message = "It goes with a style in words; leave it out."
+            return [problem(name, "not_used", message) for name, value in asked.items() if (value or 0) > 1]
+        if (self.num_inference_steps or 0) > profile.max_steps:
+            message = f"This checkpoint takes at most {profile.max_steps} steps."
+            return [problem("num_inference_steps", "too_many", message)]
+        return []
+
+    def defaults(self, profile: CheckpointProfile) -> dict[str, Any]:
+        """The checkpoint's steps and guidance for words; else one pass."""
+        by_words = self.prompt is not None
+        own: dict[str, Any] = {
+            "num_inference_steps": profile.default_steps if by_words else 1,
+            "guidance_scale": profile.guidance if by_words else 0.0,
+        }
+        return {name: value for name, value in own.items() if getattr(self, name) is None}
+
     def shape(self) -> tuple[object, ...]:
-        """Each picture has a pass of its own; by prompt, one strength a call."""
-        return (self.strength, self.prompt is None)
+        """Each picture has a pass of its own; by prompt, one call's steps, guidance and strength."""
+        return (self.strength, self.prompt is None, self.num_inference_steps, self.guidance_scale)
 
     def steps(self) -> int:
-        """One pass."""
-        return 1
+        """One pass; by prompt, as image to image: the share of the steps that is made, guidance doubles each."""
+        if self.prompt is None:
+            return 1
+        guided = (self.guidance_scale or 0) > 1
+        return max(1, math.ceil((self.num_inference_steps or 1) * (2 if guided else 1) * MOST_STYLE * self.strength))
 
 
 class TranslateParams(OnePictureParams):

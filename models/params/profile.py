@@ -51,6 +51,16 @@ class CheckpointProfile(BaseModel):
         return self.max_steps == 1
 
     @property
+    def guides(self) -> bool:
+        """Whether classifier-free guidance has something to lead towards, and a step to do it in."""
+        return not self.one_pass and (self.reads_prompt or bool(self.class_names))
+
+    @property
+    def guidance(self) -> float:
+        """What is filled in where none was asked for; 0 where there is none."""
+        return self.default_guidance if self.guides else 0.0
+
+    @property
     def fixed_size(self) -> bool:
         """Whether the checkpoint makes pictures of one size only."""
         return self.min_size == self.max_size

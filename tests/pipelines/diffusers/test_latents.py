@@ -168,14 +168,18 @@ def test_style_by_words_is_image_to_image_that_never_leaves_the_picture_behind(l
     full, half = (
         led("style_transfer", {"image": picture()}, prompt="a cat", strength=strength) for strength in (1, 0.9)
     )
-    again = led(
-        "image_to_image",
-        {"image": picture()},
-        CheckpointProfile(default_width=SIZE, default_height=SIZE),
-        prompt="a cat",
-        strength=0.75,
-    )
+    again = led("image_to_image", {"image": picture()}, prompt="a cat", strength=0.75)
+    assert full.params.steps() == again.params.steps()
     shown = [outputs(load, "sd1", one)[0].pixels for one in (full, again, half)]
     assert np.array_equal(shown[0], shown[1])
     least = led("style_transfer", {"image": picture()}, PROFILE, prompt="a cat", strength=0.01)
     assert outputs(load, "sd1", least)[0].pixels.std() > 1
+
+
+@pytest.mark.parametrize("how", [{"num_inference_steps": 9}, {"num_inference_steps": 1}, {"guidance_scale": 9.0}])
+def test_style_by_words_takes_its_steps_and_its_guidance(load: Load, how: dict[str, float]) -> None:
+    shown = [
+        outputs(load, "sd1", led("style_transfer", {"image": picture()}, prompt="a cat", **given))[0].pixels
+        for given in ({}, how)
+    ]
+    assert not np.array_equal(*shown)

@@ -83,6 +83,10 @@ def test_what_is_too_large_or_too_much_names_its_field(load: Load) -> None:
     with pytest.raises(InvalidInputError, match="at most 4194304 pixels") as caught:
         run(load("upscaler"), large)
     assert caught.value.extra == {"job_id": str(large.job_id), "field": "/params/image"}
+    noisy = job(noise_level=200)
+    with pytest.raises(InvalidInputError, match="adds no noise") as caught:
+        run(load("latent_upscaler"), noisy)
+    assert caught.value.extra == {"job_id": str(noisy.job_id), "field": "/params/noise_level"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

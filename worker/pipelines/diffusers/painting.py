@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from models.params import Fit, ImageToImageParams, StyleTransferParams
+from models.params.pictures import MOST_STYLE
 from worker.pipelines.base import Context, Item, Picture
 from worker.pipelines.diffusers.adapters import laid_on
 from worker.pipelines.diffusers.calls import Row, rows_of
@@ -28,8 +29,6 @@ STARTS: dict[str, type[Start]] = {
     "outpaint": Outpaint,
     "control": FromMap,
 }
-MOST_STYLE = 0.75
-"""How much is made anew where a client asks for all style: beyond, nothing of the picture would be left."""
 
 
 def paint(denoiser: "Denoiser", items: Sequence[Item], context: Context) -> Iterator[Picture]:
@@ -74,15 +73,16 @@ def _as_image_to_image(item: Item, denoiser: "Denoiser") -> Item:
     assert isinstance(params, StyleTransferParams)  # noqa: S101  # the claim matched task and checkpoint
     picture = item.picture("image")
     width, height = nearest_size(profile, picture.shape[1], picture.shape[0])
-    least = (1 + 1e-6) / profile.default_steps
+    steps = params.num_inference_steps or profile.default_steps
+    least = min(1.0, (1 + 1e-6) / steps)
     asked = ImageToImageParams(
         prompt=params.prompt or "",
         image=params.image,
         fit=Fit.COVER,
         width=width,
         height=height,
-        num_inference_steps=profile.default_steps,
-        guidance_scale=profile.default_guidance,
+        num_inference_steps=steps,
+        guidance_scale=profile.default_guidance if params.guidance_scale is None else params.guidance_scale,
         strength=max(MOST_STYLE * params.strength, least),
         seed=params.seed,
         output_format=params.output_format,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.errors import InvalidInputError
 from models.params import UpscaleParams
+from models.params.pictures import NOISE_LEVEL
 from worker.pipelines.base import Context, Item, Picture
 from worker.pipelines.diffusers.calls import Row
 from worker.pipelines.diffusers.fitting import on_canvas, to_tensor
@@ -22,7 +23,10 @@ def upscale(denoiser: "Denoiser", items: Sequence[Item], context: Context) -> It
     """Pictures of one size, once brought to what the net can halve, share a call."""
     denoiser.prompts.check(items)
     scale, multiple = scale_of(denoiser.pipe), _multiple(denoiser.pipe)
-    pictures = {item.job_id: _checked(item, scale, denoiser.profile.max_input_pixels) for item in items}
+    takes_noise = "noise_level" in denoiser.sisters.main.style.arguments
+    for item in items:
+        _check(item, scale, takes_noise=takes_noise)
+    pictures = {item.job_id: _fetched(item, denoiser.profile.max_input_pixels) for item in items}
     padded = {job_id: _padded(picture, multiple) for job_id, picture in pictures.items()}
     calls = [
         call
@@ -88,16 +92,24 @@ def _keywords(rows: Sequence[Row], padded: "dict[Any, Pixels]") -> dict[str, Any
     return keywords
 
 
-def _checked(item: Item, scale: int, max_pixels: int) -> "Pixels":
+def _check(item: Item, scale: int, *, takes_noise: bool) -> None:
+    """Refuse what the class would ignore."""
+    params = _params(item)
+    if params.scale not in {None, scale}:
+        raise _refused(item, "scale", f"This checkpoint makes pictures {scale} times as large.")
+    if not takes_noise and params.noise_level != NOISE_LEVEL:
+        raise _refused(item, "noise_level", "This checkpoint enlarges latents and adds no noise to them; leave it out.")
+
+
+def _fetched(item: Item, max_pixels: int) -> "Pixels":
     picture = item.picture("image")
-    text, field = "", "image"
-    if _params(item).scale not in {None, scale}:
-        text, field = f"This checkpoint makes pictures {scale} times as large.", "scale"
-    elif picture.shape[0] * picture.shape[1] > max_pixels:
-        text = f"This checkpoint takes pictures of at most {max_pixels} pixels."
-    if text:
-        raise InvalidInputError(text, job_id=str(item.job_id), field=f"/params/{field}")
+    if picture.shape[0] * picture.shape[1] > max_pixels:
+        raise _refused(item, "image", f"This checkpoint takes pictures of at most {max_pixels} pixels.")
     return picture
+
+
+def _refused(item: Item, field: str, text: str) -> InvalidInputError:
+    return InvalidInputError(text, job_id=str(item.job_id), field=f"/params/{field}")
 
 
 def _padded(picture: "Pixels", multiple: int) -> "Pixels":
