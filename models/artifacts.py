@@ -56,6 +56,11 @@ class UploadKind(StrEnum):
     DATA_SET = "data_set"
     """A zip whose list of contents was checked; its pictures are decoded by the worker."""
 
+    @property
+    def words(self) -> str:
+        """For a message."""
+        return self.value.replace("_", " ")
+
 
 class Upload(Base):
     """What a client sent."""

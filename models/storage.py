@@ -22,6 +22,14 @@ _NOT_FOUND = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
 @dataclass(frozen=True)
+class Form:
+    """An HTML form's upload into one key (SigV4): post `fields`, and behind them the file as `file`, to `url`."""
+
+    url: str
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Blob:
     """One object in a listing."""
 
@@ -36,10 +44,10 @@ class Storage:
     def __init__(self, settings: Settings) -> None:
         self.bucket = settings.s3_bucket
         self.presign_seconds = settings.presign_seconds
-        clock = S3Clock()
-        self._client = _client(settings, settings.s3_endpoint_url, clock)
+        self._clock = S3Clock()
+        self._client = _client(settings, settings.s3_endpoint_url, self._clock)
         public = settings.s3_public_endpoint_url
-        self._presigner = _client(settings, public, clock) if public else self._client
+        self._presigner = _client(settings, public, self._clock) if public else self._client
 
     def ensure_bucket(self) -> None:
         """Create the bucket unless it is there."""
@@ -117,6 +125,35 @@ class Storage:
             ExpiresIn=self.presign_seconds,
         )
         return url
+
+    def presigned_post(self, key: str, *, media_type: str, size_bytes: int) -> Form:
+        """What stores an object under this key for a few minutes: of this type, and of exactly so many bytes."""
+        # The policy's end is an hour of day, and the local clock may be wrong.
+        seconds = self.presign_seconds + round(self._clock.ahead.total_seconds())
+        form: dict[str, Any] = self._presigner.generate_presigned_post(
+            self.bucket,
+            key,
+            Fields={"Content-Type": media_type},
+            Conditions=[{"Content-Type": media_type}, ["content-length-range", size_bytes, size_bytes]],
+            ExpiresIn=seconds,
+        )
+        return Form(form["url"], form["fields"])
+
+    def facts(self, key: str) -> tuple[int, str]:
+        """The object's bytes and media type.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        try:
+            answer = self._client.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOT_FOUND:
+                raise NotFoundError.of("object", key) from error
+            raise _mapped(error) from error
+        except BotoCoreError as error:
+            raise _mapped(error) from error
+        return int(answer["ContentLength"]), str(answer.get("ContentType", ""))
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; those that are gone already do not matter."""

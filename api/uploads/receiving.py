@@ -10,7 +10,7 @@ from typing import IO, Any
 from flask import request
 from werkzeug.formparser import FormDataParser
 
-from api.slots import Slots
+from api.slots import Slot, Slots
 from api.uploads.data_sets import MEDIA_TYPES as ZIP_TYPES
 from models.artifacts import UploadKind
 from models.errors import (
@@ -49,7 +49,7 @@ class _Bounded:
     def write(self, data: bytes) -> int:
         self.size_bytes += len(data)
         if self.size_bytes > self.max_bytes:
-            raise TooLargeError(f"At most {self.max_bytes} bytes are taken of a {self.kind.value.replace('_', ' ')}.")
+            raise TooLargeError(f"At most {self.max_bytes} bytes are taken of a {self.kind.words}.")
         self.digest.update(data)
         try:
             return self.file.write(data)
@@ -58,6 +58,22 @@ class _Bounded:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
+
+
+def largest(settings: Settings, kind: UploadKind) -> int:
+    """The most bytes that a file of a kind may have."""
+    return settings.max_upload_bytes if kind is UploadKind.PICTURE else settings.max_data_set_bytes
+
+
+def archive_slot(archives: Slots) -> Slot:
+    """A place for one more data set.
+
+    Raises:
+        UnavailableError: all are taken.
+    """
+    if (slot := archives.take()) is None:
+        raise UnavailableError("Too many data sets are on their way now; try again in a moment.")
+    return slot
 
 
 @contextmanager
@@ -83,11 +99,8 @@ def received(settings: Settings, archives: Slots) -> Iterator[Received]:
             kind = UploadKind.PICTURE
             if (content_type or "").partition(";")[0].strip().lower() in ZIP_TYPES:
                 kind = UploadKind.DATA_SET
-                if (slot := archives.take()) is None:
-                    raise UnavailableError("Too many data sets are on their way now; try again in a moment.")
-                stack.enter_context(slot)
-            most = settings.max_upload_bytes if kind is UploadKind.PICTURE else settings.max_data_set_bytes
-            files.append(_Bounded(kind, most))
+                stack.enter_context(archive_slot(archives))
+            files.append(_Bounded(kind, largest(settings, kind)))
             stack.callback(files[-1].file.close)
             return files[-1]
 

@@ -3,32 +3,22 @@
 import contextlib
 import uuid
 from http import HTTPStatus
-from typing import Any
 
 from flask import Response
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.auth import Access, audited, may_act_for, principal, visible_client
 from api.blobs import REDIRECT, upload_redirect
 from api.room import Answer, Room
-from api.services import Services, get_services
-from api.slots import Slot
-from api.uploads import data_sets, pictures
-from api.uploads.receiving import Received, received
-from api.uploads.schemas import UploadPath, UploadView
-from models.artifacts import UPLOADS_PREFIX, Upload, UploadKind
-from models.base import seconds
-from models.clients import Client
-from models.errors import (
-    ForbiddenError,
-    NotFoundError,
-    QuotaExceededError,
-    StorageError,
-    UnavailableError,
-)
+from api.services import get_services
+from api.uploads.fetching import INCOMING_TYPES, fetched, incoming_key
+from api.uploads.keeping import check_room, keep, view_of
+from api.uploads.receiving import largest, received
+from api.uploads.schemas import UploadLink, UploadLinkBody, UploadLinkPath, UploadPath, UploadView
+from models.artifacts import Upload
+from models.errors import ForbiddenError, NotFoundError, StorageError, TooLargeError
 
-SECONDS_PER_DAY = 86_400
 MULTIPART = {
     "required": True,
     "content": {
@@ -62,14 +52,55 @@ def create_upload() -> Answer:
     """
     services = get_services()
     with received(services.settings, services.archives) as file:
-        row = _data_set(services, file) if file.kind is UploadKind.DATA_SET else _picture(services, file)
-    try:
-        with services.sessions.begin() as session:
-            view = _view(_insert(session, row, services))
-    except QuotaExceededError:
-        with contextlib.suppress(StorageError):
-            services.storage.delete([row["key"]])
-        raise
+        view = view_of(keep(services, file))
+    return Answer(view, HTTPStatus.CREATED, {"Location": f"/v1/uploads/{view.id}"})
+
+
+@room.endpoint("post", "/uploads/links", access=Access.WRITE, answers={201: UploadLink}, problems=(413, 429))
+def create_upload_link(body: UploadLinkBody) -> Answer:
+    """Get a form that sends a file straight into the object storage: for large files, past the API.
+
+    Post `fields`, and behind them the file as `file`, to `url`; then post to `complete`, which looks through the file
+    as `POST /v1/uploads` does. What is not completed within a day is gone.
+    """
+    services = get_services()
+    most = largest(services.settings, body.kind)
+    if body.size_bytes > most:
+        raise TooLargeError(f"At most {most} bytes are taken of a {body.kind.words}.")
+    with services.reader() as session:
+        check_room(session, services.settings, body.size_bytes)
+    link_id = uuid.uuid4()
+    form = services.storage.presigned_post(
+        incoming_key(principal().client_id, link_id), media_type=INCOMING_TYPES[body.kind], size_bytes=body.size_bytes
+    )
+    link = UploadLink(
+        id=link_id,
+        url=form.url,
+        fields=form.fields,
+        expires_in_seconds=services.storage.presign_seconds,
+        complete=f"/v1/uploads/links/{link_id}/complete",
+    )
+    return Answer(link, HTTPStatus.CREATED)
+
+
+@room.endpoint(
+    "post",
+    "/uploads/links/<uuid:link_id>/complete",
+    access=Access.WRITE,
+    answers={200: UploadView, 201: UploadView},
+    problems=(413, 415, 422, 429),
+)
+def complete_upload(path: UploadLinkPath) -> Answer:
+    """Make an upload of what was sent by a link. Asked again, it answers with the same upload."""
+    services = get_services()
+    with services.reader() as session:
+        if (row := session.get(Upload, path.link_id)) is not None and row.client_id == principal().client_id:
+            return Answer(view_of(row))
+    key = incoming_key(principal().client_id, path.link_id)
+    with fetched(services, key) as file:
+        view = view_of(keep(services, file, path.link_id))
+    with contextlib.suppress(StorageError):
+        services.storage.delete([key])
     return Answer(view, HTTPStatus.CREATED, {"Location": f"/v1/uploads/{view.id}"})
 
 
@@ -77,7 +108,7 @@ def create_upload() -> Answer:
 def get_upload(path: UploadPath) -> Answer:
     """Read what is known of an upload."""
     with get_services().reader() as session:
-        return Answer(_view(_visible(session, path)))
+        return Answer(view_of(_visible(session, path)))
 
 
 @room.endpoint("get", "/uploads/<uuid:upload_id>/content", access=Access.READ, answers={302: REDIRECT})
@@ -105,51 +136,6 @@ def delete_upload(path: UploadPath) -> Answer:
     return Answer(None, HTTPStatus.NO_CONTENT)
 
 
-def _picture(services: Services, file: Received) -> dict[str, Any]:
-    """Decode it and store what that gives; the columns that say so."""
-    with _decoder(services):
-        picture = pictures.normalized(file.stream.read(), services.settings)
-    key = f"{UPLOADS_PREFIX}{uuid.uuid4()}/{picture.sha256}.png"
-    # The object first: a row never points to nothing, and an object without a row is collected.
-    services.storage.put(key, picture.body, pictures.MEDIA_TYPE)
-    size = {"width": picture.width, "height": picture.height, "size_bytes": len(picture.body)}
-    return {"key": key, "sha256": picture.sha256, "media_type": pictures.MEDIA_TYPE, "kind": file.kind, **size}
-
-
-def _data_set(services: Services, file: Received) -> dict[str, Any]:
-    """Look through it and store it; the columns that say so."""
-    with _decoder(services):
-        details = data_sets.looked_through(file.stream, services.settings)
-    file.stream.seek(0)
-    key = f"{UPLOADS_PREFIX}{uuid.uuid4()}/{file.sha256}.zip"
-    services.storage.put(key, file.stream, data_sets.MEDIA_TYPE)
-    facts = {"size_bytes": file.size_bytes, "details": details.model_dump(mode="json")}
-    return {"key": key, "sha256": file.sha256, "media_type": data_sets.MEDIA_TYPE, "kind": file.kind, **facts}
-
-
-def _decoder(services: Services) -> Slot:
-    slot = services.decoders.take()
-    if slot is None:
-        raise UnavailableError("Too many uploads are being looked into now; try again in a moment.")
-    return slot
-
-
-def _insert(session: Session, columns: dict[str, Any], services: Services) -> Upload:
-    client_id = principal().client_id
-    # One upload of a client after the other, so that two at once do not both find the last room.
-    session.execute(select(Client.id).where(Client.id == client_id).with_for_update(key_share=True))
-    kept = session.scalar(select(func.coalesce(func.sum(Upload.size_bytes), 0)).where(Upload.client_id == client_id))
-    most = services.settings.max_client_upload_bytes
-    if int(kept or 0) + columns["size_bytes"] > most:
-        raise QuotaExceededError(f"This client keeps {kept} bytes of uploads, and may keep {most}; delete some.")
-    lifetime = seconds(float(services.settings.result_retention_days * SECONDS_PER_DAY))
-    row = Upload(client_id=client_id, expires_at=func.now() + lifetime, **columns)
-    session.add(row)
-    session.flush()
-    session.refresh(row)
-    return row
-
-
 def _visible(session: Session, path: UploadPath) -> Upload:
     query = select(Upload).where(Upload.id == path.upload_id)
     client_id = visible_client()
@@ -159,19 +145,3 @@ def _visible(session: Session, path: UploadPath) -> Upload:
     if row is None:
         raise NotFoundError.of("upload", path.upload_id)
     return row
-
-
-def _view(row: Upload) -> UploadView:
-    return UploadView(
-        id=row.id,
-        kind=row.kind,
-        media_type=row.media_type,
-        size_bytes=row.size_bytes,
-        width=row.width,
-        height=row.height,
-        sha256=row.sha256,
-        details=row.details,
-        url=f"/v1/uploads/{row.id}/content",
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-    )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.uploads.data_sets import DataSetDetails
 from models.artifacts import UploadKind
@@ -13,6 +13,31 @@ class UploadPath(BaseModel):
     """Which upload."""
 
     upload_id: UUID
+
+
+class UploadLinkPath(BaseModel):
+    """Which link."""
+
+    link_id: UUID
+
+
+class UploadLinkBody(BaseModel):
+    """What is to be sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: UploadKind = Field(description="A picture, or a zip of pictures.")
+    size_bytes: int = Field(ge=1, le=2**53, description="Exactly: the storage takes a file of no other size.")
+
+
+class UploadLink(BaseModel):
+    """A form for one file, signed by the API and read by the object storage."""
+
+    id: UUID = Field(description="Also of the upload, once it is complete.")
+    url: str = Field(description="Where to post the form, as multipart/form-data and without the key.")
+    fields: dict[str, str] = Field(description="The form's fields; the file follows them as `file`.")
+    expires_in_seconds: int
+    complete: str = Field(description="What to post to when the storage has the file; needs the key.")
 
 
 class UploadView(BaseModel):

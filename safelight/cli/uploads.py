@@ -13,16 +13,20 @@ LEFT_OUT = ("unreadable", "too_large", "ignored")
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH…", help="Pictures, zips of pictures, or folders of them.")]
 
+Direct = Annotated[
+    bool, typer.Option("--direct", help="Send straight to the object storage, past the API: for large data sets.")
+]
+
 
 @talks_to_api
-def upload(remote: Remote, paths: Paths) -> None:
+def upload(remote: Remote, paths: Paths, direct: Direct = False) -> None:
     """Upload pictures and data sets.  A folder is sent as a zip; its subfolders are the classes.
 
     A job takes one by its id: --param 'data_set={"upload": "ID"}'.
     """
     with remote.connect() as client:
         for path in paths:
-            sent = client.upload(path)
+            sent = client.upload(path, direct=direct)
             if remote.as_json:
                 output.print_json(dict(sent.raw))
             else:

@@ -14,11 +14,13 @@ from urllib.parse import urljoin
 
 import httpx
 
-from safelight.client.errors import ApiError, ApiUnreachableError, CorruptDownloadError, LocalFileError, api_error
+from safelight.client.errors import ApiUnreachableError, CorruptDownloadError, LocalFileError
 from safelight.client.folders import pack
-from safelight.client.transport import Request, Transport
+from safelight.client.transport import Request, Transport, storage_refusal
 from safelight.client.values import Artifact, Job
 
+Part = tuple[str, IO[bytes], str]
+"""Of a multipart form: name, open file, media type."""
 SHORT_ID = 8
 ZIP = "application/zip"
 
@@ -58,7 +60,7 @@ def download(transport: Transport, artifact: Artifact, to: Path) -> Path:
 
 
 @contextmanager
-def upload_part(path: Path) -> Iterator[tuple[str, IO[bytes], str]]:
+def upload_part(path: Path) -> Iterator[Part]:
     """A multipart field: the open file, or a folder of pictures packed into a zip.  Raises LocalFileError."""
     with ExitStack() as stack:
         with _mapped(path):
@@ -72,13 +74,19 @@ def upload_part(path: Path) -> Iterator[tuple[str, IO[bytes], str]]:
         yield name, file, kind
 
 
+def size_of(part: Part) -> int:
+    """Bytes of the open file."""
+    size = part[1].seek(0, os.SEEK_END)
+    part[1].seek(0)
+    return size
+
+
 class _StorageRefusedError(Exception):
     """The storage answered with an error; `shown` is what a caller sees when it stays so."""
 
     def __init__(self, response: httpx.Response) -> None:
         super().__init__()
-        text = f"The object storage at {response.url.host} answered {response.status_code} {response.reason_phrase}."
-        self.shown: ApiError = api_error(response.status_code, {"code": "storage_refused", "detail": text})
+        self.shown = storage_refusal(response)
 
 
 def _download_once(transport: Transport, artifact: Artifact, to: Path) -> Path:

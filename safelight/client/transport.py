@@ -120,6 +120,18 @@ class Transport:
         with self._mapped(f"the object storage at {host}"), self._storage.stream("GET", url) as response:
             yield response
 
+    def post_storage(self, url: str, fields: Mapping[str, str], file: Any) -> None:
+        """Post a form that the API signed; the key is not sent there.
+
+        Raises:
+            ApiError: the storage refused. ApiUnreachableError: no answer.
+        """
+        host = httpx.URL(url).host
+        with self._mapped(f"the object storage at {host}"):
+            response = self._storage.post(url, data=fields, files={"file": file})
+        if not response.is_success:
+            raise storage_refusal(response)
+
     @contextmanager
     def _mapped(self, whom: str = "") -> Iterator[None]:
         try:
@@ -156,6 +168,12 @@ def problem_of(response: httpx.Response) -> ApiError:
     if not isinstance(problem, Mapping):
         problem = {"title": response.reason_phrase, "detail": response.text.strip()[:300]}
     return api_error(response.status_code, problem, retry_after(response.headers.get("Retry-After")))
+
+
+def storage_refusal(response: httpx.Response) -> ApiError:
+    """The error of an answer of the object storage, without its XML."""
+    text = f"The object storage at {response.url.host} answered {response.status_code} {response.reason_phrase}."
+    return api_error(response.status_code, {"code": "storage_refused", "detail": text})
 
 
 def _decode(response: httpx.Response) -> Any:

@@ -1,5 +1,6 @@
 """One client never sees another's things, on any route; and what each role may do with other clients' things."""
 
+import httpx
 import pytest
 from flask import Flask
 
@@ -21,9 +22,12 @@ def test_every_route_with_an_id_is_404_for_another_client(
     succeed(seed, sessions, storage)
     artifact = caller.get(job["urls"]["self"]).json["artifacts"][0]
     upload = caller.upload(picture).json
+    link = caller.post("/v1/uploads/links", {"kind": "picture", "size_bytes": len(picture)}).json
+    assert httpx.post(link["url"], data=link["fields"], files={"file": picture}).status_code == 204
     hook = caller.post("/v1/webhooks", {"url": "https://example.com/"}).json
     delivery = caller.post(f"/v1/webhooks/{hook['id']}/test").json
     known = {"job_id": job["id"], "artifact_id": artifact["id"], "upload_id": upload["id"]}
+    known |= {"link_id": link["id"]}
     known |= {"webhook_id": hook["id"], "delivery_id": delivery["id"]}
     tried = 0
     for rule in app.url_map.iter_rules():
@@ -38,7 +42,7 @@ def test_every_route_with_an_id_is_404_for_another_client(
                 answer = stranger(method, path)
                 assert (answer.status_code, answer.json["code"]) == (404, "not_found")
                 tried += 1
-    assert tried == 22
+    assert tried == 23
     assert caller.get(job["urls"]["self"]).json["state"] == "succeeded"
     assert caller.get(f"/v1/uploads/{upload['id']}").status_code == 200
     assert caller.get(f"/v1/webhooks/{hook['id']}").json["enabled"] is True

@@ -1,5 +1,6 @@
 """Uploading from the command line: what was sent, in a line or as JSON."""
 
+import json
 from pathlib import Path
 
 from tests.cli.conftest import Run, document
@@ -26,6 +27,33 @@ def test_each_upload_is_a_line(fake: FakeApi, run: Run, tmp_path: Path) -> None:
     assert first == f"aa  {tmp_path / 'a.png'}  8 × 9 pixels"
     assert second.startswith(f"bb  {tmp_path / 'set'}  12 pictures; classes c0 (1), c1 (1)")
     assert second.endswith("and 2 more; splits train (12); 2 unreadable; 1 ignored")
+
+
+def test_a_direct_upload_goes_past_the_api(fake: FakeApi, run: Run, tmp_path: Path) -> None:
+    link = {"id": "aa", "url": f"{fake.url}/bucket", "fields": {"key": "k", "policy": "p"}}
+    fake.script("POST", "/v1/uploads/links", Answer(201, link))
+    fake.script("POST", "/bucket", Answer(204))
+    fake.script("POST", "/v1/uploads/links/aa/complete", Answer(201, PICTURE))
+    (tmp_path / "a.png").write_bytes(b"four")
+
+    result = run("upload", "--direct", str(tmp_path / "a.png"))
+
+    assert result.exit_code == 0, result.output
+    asked, sent, completed = fake.seen
+    assert json.loads(asked.body) == {"kind": "picture", "size_bytes": 4}
+    assert b"four" in sent.body
+    assert "Authorization" not in sent.headers
+    assert completed.path == "/v1/uploads/links/aa/complete"
+
+
+def test_a_storage_that_refuses_a_direct_upload_is_an_error(fake: FakeApi, run: Run, tmp_path: Path) -> None:
+    link = {"id": "aa", "url": f"{fake.url}/bucket", "fields": {"key": "k"}}
+    fake.script("POST", "/v1/uploads/links", Answer(201, link))
+    fake.script("POST", "/bucket", Answer(403))
+    (tmp_path / "a.png").write_bytes(b"four")
+    result = run("upload", "--direct", str(tmp_path / "a.png"))
+    assert result.exit_code == 1
+    assert "object storage" in result.stderr
 
 
 def test_programs_get_the_apis_own_words(fake: FakeApi, run: Run, tmp_path: Path) -> None:

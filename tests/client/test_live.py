@@ -150,6 +150,8 @@ def _keys_and_uploads(world: World, tmp_path: Path) -> None:
     packed = world.client.upload(tmp_path / "set")
     assert (packed.media_type, packed.raw["kind"]) == ("application/zip", "data_set")
     assert packed.raw["details"]["classes"] == {"cat": 1}
+    again = world.client.upload(tmp_path / "set", direct=True)
+    assert (again.sha256, again.raw["details"]) == (packed.sha256, packed.raw["details"])
 
     made = world.admin.create_key("shop", "viewer", name="ci", expires_in_days=1)
     with Client(world.api.url, made["key"]) as viewer:

@@ -31,6 +31,8 @@ class Door:
     make: Callable[[World], Made] | None = None
     owned: bool = False
     """The thing is a client's: to another client it does not exist."""
+    private: bool = False
+    """It is a half-done act of one client: it does not exist for operators and admins either."""
     send: Callable[[World, int], Request] = field(default=lambda _world, _number: {})
     audited: bool = False
     """Leaves a row in the audit log: always where it belongs to no client, else when it is another client's."""
@@ -81,6 +83,8 @@ DOORS: dict[tuple[str, str], Door] = {
     ("get", "/v1/artifacts/{artifact_id}"): owned(ANYONE, World.artifact),
     ("get", "/v1/artifacts/{artifact_id}/content"): owned(ANYONE, World.artifact, 302),
     ("post", "/v1/uploads"): Door(WRITERS, 201, send=_picture),
+    ("post", "/v1/uploads/links"): Door(WRITERS, 201, send=json(kind="picture", size_bytes=99)),
+    ("post", "/v1/uploads/links/{link_id}/complete"): owned(WRITERS, World.link, 201, private=True),
     ("get", "/v1/uploads/{upload_id}"): owned(ANYONE, World.upload),
     ("delete", "/v1/uploads/{upload_id}"): owned(WRITERS, World.upload, 204, audited=True),
     ("get", "/v1/uploads/{upload_id}/content"): owned(ANYONE, World.upload, 302),

@@ -66,7 +66,7 @@ def expected(door: Door, role: Role, *, own: bool) -> int:
     """What the table says."""
     if role not in door.roles:
         return 403
-    if door.owned and not own and role is Role.CLIENT:
+    if door.owned and not own and (door.private or role is Role.CLIENT):
         return 404
     return door.ok
 

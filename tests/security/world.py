@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 from flask import Flask
 from sqlalchemy import text
 
@@ -93,6 +94,14 @@ class World:
 
     def upload(self) -> dict[str, str]:
         return {"upload_id": (self.owner.upload(self.picture).json or {})["id"]}
+
+    def link(self) -> dict[str, str]:
+        """A picture that was sent into the storage, and not yet completed."""
+        body = {"kind": "picture", "size_bytes": len(self.picture)}
+        link = self.owner.post("/v1/uploads/links", body).json or {}
+        sent = httpx.post(link["url"], data=link["fields"], files={"file": self.picture})
+        assert sent.status_code == 204, sent.text
+        return {"link_id": link["id"]}
 
     def webhook(self) -> dict[str, str]:
         # One at a time: a client may have so many.

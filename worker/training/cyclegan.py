@@ -48,8 +48,8 @@ class CycleGanSettings:
     discriminator_rate: float = 4e-4
     betas: tuple[float, float] = (0.5, 0.99)
     decay: float = 0.995
-    cycle_weight: float = 10.0
-    identity_weight: float = 5.0
+    cycle_weight: float = 5.0
+    identity_weight: float = 1.0
     pool: int = 48
     mirror: bool = True
 
