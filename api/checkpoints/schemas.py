@@ -114,6 +114,6 @@ class CheckpointView(BaseModel):
 
 
 class CheckpointList(BaseModel):
-    """The enabled checkpoints, oldest first: the first that does a task is its default."""
+    """The enabled checkpoints, oldest first. Of one task, the first is what a job takes that names none."""
 
     items: list[CheckpointView]

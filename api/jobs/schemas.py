@@ -80,7 +80,9 @@ class JobBody(BaseModel):
     model_config = STRICT
 
     task: str
-    checkpoint: Checkpoint | None = Field(None, description="The oldest checkpoint that can do it if absent.")
+    checkpoint: Checkpoint | None = Field(
+        None, description="The task's default, or else the oldest that can do it, if absent."
+    )
     params: TaskParams
     priority: Priority = 0
     lane: Lane = Field(Lane.INTERACTIVE, description="Interactive work goes before bulk work.")

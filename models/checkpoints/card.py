@@ -65,6 +65,8 @@ class Card(BaseModel):
     def _agrees(self) -> Self:
         if not self.tasks and self.family != ADAPTER_FAMILY:
             raise ValueError("only adapters do no task by themselves")
+        if not set(self.profile.default_for) <= set(self.tasks):
+            raise ValueError("default_for names a task that it does not do")
         if self.package is not None and self.builtin:
             raise ValueError("a card has weights in a package, or none: not both")
         return self

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, false, func, select, update
 from sqlalchemy.orm import Session
 
 from models.checkpoints.manifest import FileManifest
@@ -92,15 +92,15 @@ def register(session: Session, wanted: Registration, made_by: UUID | None = None
 
 
 def list_checkpoints(session: Session, task: str | None = None) -> Sequence[Checkpoint]:
-    """The enabled checkpoints, oldest first, those of one task if it is given."""
-    query = select(Checkpoint).where(Checkpoint.enabled).order_by(Checkpoint.created_at, Checkpoint.name)
+    """The enabled checkpoints, oldest first; of one task if it is given, those first that are the default for it."""
+    query = select(Checkpoint).where(Checkpoint.enabled)
     if task is not None:
-        query = query.where(Checkpoint.tasks.contains([task]))
-    return session.scalars(query).all()
+        query = query.where(Checkpoint.tasks.contains([task])).order_by(_is_default(task).desc())
+    return session.scalars(query.order_by(Checkpoint.created_at, Checkpoint.name)).all()
 
 
 def find_for_task(session: Session, task: str, name: str | None) -> Checkpoint:
-    """The checkpoint of that name, or the oldest one that does the task; those that read words come first.
+    """The checkpoint of that name, or the first that does the task; those that read words come first.
 
     Raises:
         ValidationFailedError: unknown, or without that task; the message lists what there is.
@@ -113,7 +113,7 @@ def find_for_task(session: Session, task: str, name: str | None) -> Checkpoint:
         # Who does not say which wants words to count, as best-of-n does.
         reads = Checkpoint.profile_json["reads_prompt"].as_boolean()
         found = session.scalars(
-            query.order_by(reads.desc(), Checkpoint.created_at, Checkpoint.name).limit(1)
+            query.order_by(reads.desc(), _is_default(task).desc(), Checkpoint.created_at, Checkpoint.name).limit(1)
         ).one_or_none()
     if found is not None and task in found.tasks:
         return found
@@ -138,6 +138,12 @@ def find_adapter(session: Session, name: str, pointer: str) -> Checkpoint:
     known = ", ".join(row.name for row in session.scalars(query.order_by(Checkpoint.name))) or "none"
     message = f"There is no LoRA {name!r}; there are: {known}."
     raise ValidationFailedError([FieldError(pointer, "lora_unknown", message)])
+
+
+def _is_default(task: str) -> ColumnElement[bool]:
+    """Rows from before there were defaults name none."""
+    named = Checkpoint.profile_json["default_for"].contains([task])
+    return func.coalesce(named, false())
 
 
 def _same(row: Checkpoint, wanted: Registration) -> bool:

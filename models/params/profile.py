@@ -34,6 +34,9 @@ class CheckpointProfile(BaseModel):
     max_input_pixels: int = Field(4_194_304, ge=64, description="Largest input that it takes as it is.")
     languages: tuple[str, ...] = Field(("en",), description="That it writes captions in.")
     methods: tuple[str, ...] = Field((), description="Of a trainer.")
+    default_for: tuple[str, ...] = Field(
+        (), description="Tasks that it does, before older checkpoints, for who names none."
+    )
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> Self:

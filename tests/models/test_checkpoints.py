@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from models.bootstrap import STARTERS
 from models.checkpoints import Checkpoint, FileManifest, Source, find_for_task, list_checkpoints, register
-from models.checkpoints.card import read_folder
+from models.checkpoints.card import CARD_NAME, read_card, read_folder
 from models.errors import ValidationFailedError
 from models.params import CheckpointProfile
 from models.session import Sessions
@@ -143,6 +145,38 @@ def test_who_reads_words_is_found_first(seed: Seeder, sessions: Sessions) -> Non
     with sessions() as session:
         assert find_for_task(session, "score", None).name == "clip"
         assert [row.name for row in list_checkpoints(session, "score")] == ["figures", "clip"]
+
+
+def test_the_default_of_a_task_goes_before_older_ones(seed: Seeder, sessions: Sessions) -> None:
+    """Whatever was registered again since, as what is built in is with each version."""
+    tasks = ("translate", "upscale")
+    seed.checkpoint("first", tasks=tasks)
+    seed.checkpoint("chosen", tasks=tasks, profile=CheckpointProfile(default_for=("translate",)))
+    with sessions.begin() as session:  # from before there were defaults
+        older = session.scalars(select(Checkpoint).where(Checkpoint.name == "first")).one()
+        older.profile_json = {name: value for name, value in older.profile_json.items() if name != "default_for"}
+    with sessions() as session:
+        assert find_for_task(session, "translate", None).name == "chosen"
+        assert [row.name for row in list_checkpoints(session, "translate")] == ["chosen", "first"]
+        assert find_for_task(session, "upscale", None).name == "first"
+        assert [row.name for row in list_checkpoints(session)] == ["first", "chosen"]
+
+
+def test_nobody_is_the_default_for_what_they_do_not_do(folder: Path) -> None:
+    (folder / "safelight.json").write_text(json.dumps(CARD | {"profile": {"default_for": ["upscale"]}}))
+    with pytest.raises(ValidationFailedError, match="default_for names a task that it does not do"):
+        read_folder(folder)
+
+
+@pytest.mark.parametrize(("task", "name"), [("translate", "vintage"), ("expand_prompt", "prompt-grammar")])
+def test_the_shipped_default_is_the_one_that_takes_anything(
+    seed: Seeder, sessions: Sessions, task: str, name: str
+) -> None:
+    for card in [read_card(path.parent) for path in sorted(STARTERS.glob(f"*/{CARD_NAME}"))]:
+        if task in card.tasks:
+            seed.checkpoint(card.name, tasks=card.tasks, profile=card.profile)
+    with sessions() as session:
+        assert find_for_task(session, task, None).name == name
 
 
 def test_finding_says_what_there_is(seed: Seeder, sessions: Sessions) -> None:
