@@ -18,8 +18,10 @@ class ResidentLibrary:
         self._residency = residency
         self._store = store
 
-    def pipeline(self, task: str, name: str | None = None) -> Pipeline:
+    def pipeline(self, task: str, name: str | None = None, revision: str | None = None) -> Pipeline:
         """The checkpoint of that name, or the oldest that does the task, loaded beside the running one."""
+        if name is not None and revision is not None:
+            return self._residency.beside(self._find(name, revision).id).pipeline
         try:
             with self._sessions() as session:
                 row = find_for_task(session, task, name)
@@ -29,6 +31,14 @@ class ResidentLibrary:
 
     def files(self, name: str, revision: str | None = None) -> CheckpointFiles:
         """The verified files of a checkpoint, of that revision if one is given."""
+        row = self._find(name, revision)
+        try:
+            return self._store.files_of(row)
+        except StorageError as error:
+            raise TransientError(error.detail) from error
+
+    def _find(self, name: str, revision: str | None) -> Checkpoint:
+        """Also one that is not enabled any more."""
         query = select(Checkpoint).where(Checkpoint.name == name).order_by(Checkpoint.enabled.desc())
         if revision is not None:
             query = query.where(Checkpoint.revision == revision)
@@ -36,7 +46,4 @@ class ResidentLibrary:
             row = session.scalars(query.limit(1)).one_or_none()
         if row is None:
             raise CheckpointUnavailableError(f"The checkpoint {name!r} is not registered any more.")
-        try:
-            return self._store.files_of(row)
-        except StorageError as error:
-            raise TransientError(error.detail) from error
+        return row

@@ -11,12 +11,13 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.jobs.choosing import load_base
 from api.services import Services
 from models.artifacts import Artifact, Upload, UploadKind
 from models.checkpoints.registry import find_adapter
 from models.errors import FieldError, ValidationFailedError
 from models.jobs import Job
-from models.params import TASKS, CheckpointProfile, DiffusionParams, InputRef, Kind, TaskParams
+from models.params import TASKS, CheckpointProfile, ControlParams, DiffusionParams, InputRef, Kind, TaskParams
 from models.states import FINAL_STATES, JobState
 
 PICTURES = frozenset({"image/png", "image/jpeg", "image/webp"})
@@ -75,11 +76,13 @@ def check_inputs(
 
 
 def with_revisions(services: Services, params: TaskParams) -> TaskParams:
-    """The params with the revision of each LoRA, so that a job keeps its weights when the name gets new ones.
+    """The params with the revision of each LoRA and of a base: a job keeps its weights when the name gets new ones.
 
     Raises:
         ValidationFailedError: there is no LoRA of that name.
     """
+    if isinstance(params, ControlParams) and params.base is not None:
+        params = params.model_copy(update={"base_revision": load_base(services, params.base).revision})
     if not isinstance(params, DiffusionParams) or not params.loras:
         return params
     with services.reader() as session:

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from api.auth import allowed_priority, principal
 from api.jobs.bounds import check_limits, check_words
+from api.jobs.choosing import choose_card
 from api.jobs.inputs import Previous, check_inputs, with_revisions
 from api.jobs.schemas import JOB_BODIES, ChainStep, JobBody
 from api.jobs.training import check_training
 from api.services import Services
-from models.checkpoints import Checkpoint, find_for_task, list_checkpoints
 from models.errors import FieldError, ValidationFailedError
 from models.jobs import CheckpointCard, Job, Submission, batch_key
 from models.params import TASKS, parse_params
@@ -52,30 +52,6 @@ class Origin:
     def for_another(self) -> bool:
         """Whether an operator does this in the name of another client."""
         return self.client_id != principal().client_id
-
-
-def choose_card(services: Services, body: JobBody) -> CheckpointCard:
-    """The checkpoint that is named, or else the oldest that can do what the params ask for.
-
-    Where none can, the oldest that does the task: its own words say what it allows.
-    """
-    cards = load_cards(services, body.task, body.checkpoint)
-    return next((card for card in cards if not body.params.problems(card.profile)), cards[0])
-
-
-def load_cards(services: Services, task: str, name: str | None) -> tuple[CheckpointCard, ...]:
-    """The checkpoints that may run it, at least one, as of at most a second ago."""
-
-    def load() -> tuple[CheckpointCard, ...]:
-        with services.reader() as session:
-            rows = () if name is not None else list_checkpoints(session, task)
-            return tuple(_card(row) for row in rows or (find_for_task(session, task, name),))
-
-    return services.cards.get((task, name), load)
-
-
-def _card(row: Checkpoint) -> CheckpointCard:
-    return CheckpointCard(row.id, row.name, row.family, row.revision, row.pool, row.profile, row.seconds_per_step)
 
 
 def prepare(

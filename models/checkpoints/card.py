@@ -1,7 +1,7 @@
 """The card of a checkpoint folder, `safelight.json`: what an operator would otherwise have to type.
 
 A plain diffusers folder needs none: its task, size and steps are read from `model_index.json` and its parts. Nor does
-a folder of transformers whose `config.json` names a kind of net that we run (`models.checkpoints.plain`).
+a single net, of transformers or a ControlNet, whose `config.json` names a kind that we run: `models.checkpoints.plain`.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from models.checkpoints.diffusers_classes import (
     GUIDANCE_OF_CLASS,
     UPSCALER_INPUT_PIXELS,
+    edits_by_strength,
     tasks_of_class,
     upscales_by,
 )
@@ -26,7 +27,7 @@ from models.states import Pool
 
 CARD_NAME = "safelight.json"
 DIFFUSERS_INDEX = "model_index.json"
-TRANSFORMERS_CONFIG = "config.json"
+NET_CONFIG = "config.json"
 _SAMPLE_SIZES = ("unet", "transformer")
 _UNSAID_LATENT_SIZES = {"unet": 64, "transformer": 128}
 """Flux' transformer, for one, does not say what it was trained at: 1024 pixels."""
@@ -110,13 +111,13 @@ def read_card(folder: Path, name: str | None = None) -> Card:
             return Card.model_validate(read_json(folder / CARD_NAME))
         if (folder / DIFFUSERS_INDEX).is_file():
             return Card.model_validate(_from_diffusers(folder, name))
-        if (folder / TRANSFORMERS_CONFIG).is_file():
+        if (folder / NET_CONFIG).is_file():
             return Card.model_validate({"name": name or folder.resolve().name} | of_config(folder))
     except ValidationError as error:
         raise ValidationFailedError(field_errors(error, prefix=f"/{CARD_NAME}")) from error
     except ValueError as error:
         raise ValidationFailedError([FieldError("/location", "bad_json", f"{folder}: {error}")]) from error
-    text = f"{folder} has neither {CARD_NAME} nor {DIFFUSERS_INDEX} nor {TRANSFORMERS_CONFIG}."
+    text = f"{folder} has neither {CARD_NAME} nor {DIFFUSERS_INDEX} nor {NET_CONFIG}."
     raise ValidationFailedError([FieldError("/location", "no_card", text)])
 
 
@@ -139,7 +140,8 @@ def _from_diffusers(folder: Path, name: str | None) -> dict[str, Any]:
         "name": name or folder.resolve().name,
         "family": "diffusers",
         "tasks": tasks,
-        "profile": profile | {"needs_prompt": "text_to_image" in tasks},
+        "profile": profile
+        | {"needs_prompt": "text_to_image" in tasks, "edits_by_strength": edits_by_strength(class_name)},
         "description": class_name,
     }
 

@@ -4,7 +4,7 @@ The worker reads the same off the loaded class; what is not in the table draws f
 """
 
 _TEXT = ("text_to_image",)
-_PICTURES = (*_TEXT, "image_to_image", "style_transfer", "inpaint", "outpaint", "reconstruct")
+_PICTURES = (*_TEXT, "image_to_image", "edit", "style_transfer", "inpaint", "outpaint", "reconstruct")
 _ALL = (*_PICTURES, "interpolate")
 _MASKED = ("inpaint", "outpaint")
 
@@ -46,6 +46,12 @@ UPSCALER_INPUT_PIXELS = 512 * 512
 def tasks_of_class(class_name: str) -> tuple[str, ...]:
     """Names of tasks."""
     return TASKS_OF_CLASS.get(class_name, _TEXT)
+
+
+def edits_by_strength(class_name: str) -> bool:
+    """Whether it edits by image to image; the others were trained to follow instructions."""
+    tasks = tasks_of_class(class_name)
+    return "edit" in tasks and "image_to_image" in tasks
 
 
 def upscales_by(class_name: str, pixels_per_latent: int) -> int:

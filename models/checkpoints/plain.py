@@ -19,6 +19,8 @@ _LANGUAGE_KINDS = {
     "florence2": ("captioner", "caption"),
 }
 """Kinds of nets between pictures and words, each with its family and task."""
+CONTROLNETS = ("ControlNetModel", "SD3ControlNetModel", "FluxControlNetModel")
+"""Classes of diffusers that lie by themselves on the Hub, each to be run over another checkpoint."""
 _BIGGAN_KEYS = {"output_dim", "z_dim", "class_embed_dim", "num_classes", "n_stats"}
 
 
@@ -33,7 +35,7 @@ def of_class(class_name: str, folder: Path, index: Mapping[str, Any]) -> dict[st
 
 
 def of_config(folder: Path) -> dict[str, Any]:
-    """Family, tasks and profile of a folder of transformers, or of the public BigGAN weights, from `config.json`.
+    """Family, tasks and profile of a single net, from its `config.json`: transformers', a ControlNet, a public BigGAN.
 
     Raises:
         ValueError: it does not say what it must.
@@ -42,6 +44,8 @@ def of_config(folder: Path) -> dict[str, Any]:
     config = read_json(folder / "config.json")
     if config.keys() >= _BIGGAN_KEYS:
         return _biggan(config)
+    if config.get("_class_name") in CONTROLNETS:
+        return _controlnet(config)
     kind = str(config.get("model_type", ""))[:100]
     profile: dict[str, Any] = {"default_steps": 1, "max_steps": 1}
     if kind in _LANGUAGE_KINDS:
@@ -110,6 +114,12 @@ def _biggan(config: Mapping[str, Any]) -> dict[str, Any]:
         "profile": profile | {"class_names": [str(name) for name in names]},
         "description": "BigGAN-deep",
     }
+
+
+def _controlnet(config: Mapping[str, Any]) -> dict[str, Any]:
+    """It does not say over what; sizes and steps are those of whatever a job names."""
+    told = {"profile": {"takes_base": True}, "description": str(config["_class_name"])}
+    return {"family": "controlnet", "tasks": ["control"]} | told
 
 
 def _fixed(side: int) -> dict[str, Any]:

@@ -59,6 +59,10 @@ class TaskParams(BaseModel, ABC):
         """Values for the fields left open."""
         return {}
 
+    def suits(self, profile: CheckpointProfile) -> bool:  # noqa: ARG002  # most tasks mean the same everywhere
+        """Whether a checkpoint that can do it goes before those that can, but are not made for it."""
+        return True
+
     @abstractmethod
     def shape(self) -> tuple[object, ...]:
         """What jobs of one checkpoint must share to run in one batch. Only after `resolved`.

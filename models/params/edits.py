@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,8 +13,12 @@ from models.params.diffusion import DiffusionParams, Fit
 from models.params.faults import fault
 from models.params.inputs import PictureRef
 from models.params.profile import CheckpointProfile
+from models.params.words import MAX_TEXT_CHARS
 
 Share = Annotated[float, Field(ge=0, le=1)]
+EDIT_STRENGTH = 0.8
+IMAGE_GUIDANCE = 1.5
+"""As InstructPix2Pix was published with."""
 MAX_SHAPES = 64
 MAX_POINTS = 256
 
@@ -39,11 +43,7 @@ class PartlyDenoisedParams(PictureToPictureParams):
 
     def problems(self, profile: CheckpointProfile) -> list[FieldError]:
         """There must be a step to make."""
-        steps = self.num_inference_steps or profile.default_steps
-        if int(steps * self.strength) >= 1:
-            return super().problems(profile)
-        text = f"Of {steps} steps this is less than one: the picture would come back as it is."
-        return [*super().problems(profile), problem("strength", "too_weak", text)]
+        return super().problems(profile) + _too_weak(self, self.strength, profile)
 
     def shape(self) -> tuple[object, ...]:
         """Strength decides the number of steps."""
@@ -54,6 +54,14 @@ class PartlyDenoisedParams(PictureToPictureParams):
         return max(1, math.ceil(super().steps() * self.strength))
 
 
+def _too_weak(params: DiffusionParams, strength: float, profile: CheckpointProfile) -> list[FieldError]:
+    steps = params.num_inference_steps or profile.default_steps
+    if int(steps * strength) >= 1:
+        return []
+    text = f"Of {steps} steps this is less than one: the picture would come back as it is."
+    return [problem("strength", "too_weak", text)]
+
+
 class ImageToImageParams(PartlyDenoisedParams):
     """How far to stray from the picture (SDEdit, Meng et al. 2021)."""
 
@@ -61,18 +69,70 @@ class ImageToImageParams(PartlyDenoisedParams):
 
 
 class EditParams(PictureToPictureParams):
-    """The prompt is an instruction (InstructPix2Pix, Brooks et al. 2023)."""
+    """Led by an instruction, or by what the picture shall become.
 
-    summary: ClassVar[str] = "A picture changed as an instruction says."
+    Checkpoints made for it obey an instruction, "make it winter" (InstructPix2Pix, Brooks et al. 2023; Flux Kontext).
+    Any other that draws from text wants the picture described as it shall be, "a cat in the snow", and starts from the
+    given one (SDEdit, Meng et al. 2021).
+    """
 
-    image_guidance_scale: float = Field(1.5, ge=1, le=20, description="How closely to keep to the picture.")
+    summary: ClassVar[str] = "A picture changed as an instruction says, or into what the prompt describes."
+
+    prompt: str = Field(
+        "",
+        max_length=MAX_TEXT_CHARS,
+        description=(
+            "An instruction (make it winter) for checkpoints that follow instructions; for others "
+            "(`edits_by_strength` in their profile) what the picture shall show (a cat in the snow)."
+        ),
+        examples=["make it winter", "a 3d cat on a yellow background"],
+    )
+    image_guidance_scale: float | None = Field(
+        None,
+        ge=1,
+        le=20,
+        description=f"Of checkpoints that follow instructions: how closely to keep to the picture; {IMAGE_GUIDANCE} if "
+        "absent.",
+    )
+    strength: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description=f"Of checkpoints that follow no instructions: how much is made anew; {EDIT_STRENGTH} if absent.",
+    )
+
+    def problems(self, profile: CheckpointProfile) -> list[FieldError]:
+        """Each kind of checkpoint has one of the two dials."""
+        found = super().problems(profile)
+        if profile.edits_by_strength:
+            if self.image_guidance_scale is not None:
+                text = "This checkpoint follows no instructions: leave image_guidance_scale out, or send a strength."
+                found.append(problem("image_guidance_scale", "not_used", text))
+            return found + _too_weak(self, self.strength or EDIT_STRENGTH, profile)
+        if self.strength is not None:
+            text = "This checkpoint follows instructions: leave strength out, or send an image_guidance_scale."
+            found.append(problem("strength", "not_used", text))
+        return found
+
+    def defaults(self, profile: CheckpointProfile) -> dict[str, Any]:
+        """The dial of this checkpoint."""
+        name, value = (
+            ("strength", EDIT_STRENGTH) if profile.edits_by_strength else ("image_guidance_scale", IMAGE_GUIDANCE)
+        )
+        return super().defaults(profile) | ({} if getattr(self, name) is not None else {name: value})
+
+    def suits(self, profile: CheckpointProfile) -> bool:
+        """Instructions are what the task is for."""
+        return not profile.edits_by_strength
 
     def shape(self) -> tuple[object, ...]:
-        """One image guidance a call."""
-        return (*super().shape(), self.image_guidance_scale)
+        """One image guidance a call, or one strength."""
+        return (*super().shape(), self.image_guidance_scale, self.strength)
 
     def steps(self) -> int:
-        """Guidance by words and by the picture triples the work of each."""
+        """Of a strength, its share; guidance by words and by the picture triples the work of each."""
+        if self.strength is not None:
+            return max(1, math.ceil(super().steps() * self.strength))
         return (self.num_inference_steps or 1) * (3 if (self.guidance_scale or 0) > 1 else 1)
 
 
@@ -183,6 +243,14 @@ class ControlParams(PictureToPictureParams):
     control_scale: float = Field(1.0, ge=0, le=2, description="How strongly the map leads.")
     low_threshold: Share = Field(0.1, description="Of canny: edges below are dropped.")
     high_threshold: Share = Field(0.2, description="Of canny: edges above are kept.")
+    base: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="Of a ControlNet by itself (`takes_base` in its profile): the text-to-image checkpoint to run it "
+        "over; the one that it was registered for if absent.",
+    )
+    base_revision: str | None = Field(None, max_length=64, description="Filled in at submit.")
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> Self:
@@ -190,6 +258,23 @@ class ControlParams(PictureToPictureParams):
             raise fault("low_threshold", "low_threshold must not be above high_threshold")
         return self
 
+    def problems(self, profile: CheckpointProfile) -> list[FieldError]:
+        """A base where one is needed, and only there."""
+        found = super().problems(profile)
+        if self.base is not None and not profile.takes_base:
+            found.append(
+                problem("base", "not_used", "This checkpoint has nets of its own to run over; leave base out.")
+            )
+        if profile.takes_base and not (self.base or profile.base):
+            text = "This ControlNet runs over another checkpoint: name the text-to-image one that it was trained for."
+            found.append(problem("base", "missing", text))
+        return found
+
+    def defaults(self, profile: CheckpointProfile) -> dict[str, Any]:
+        """The base that it was registered for."""
+        named = {"base": profile.base} if profile.takes_base and self.base is None else {}
+        return super().defaults(profile) | named
+
     def shape(self) -> tuple[object, ...]:
-        """One control scale a call."""
-        return (*super().shape(), self.control_scale)
+        """One control scale and one base a call."""
+        return (*super().shape(), self.control_scale, self.base, self.base_revision)

@@ -37,6 +37,11 @@ class CheckpointProfile(BaseModel):
     default_for: tuple[str, ...] = Field(
         (), description="Tasks that it does, before older checkpoints, for who names none."
     )
+    edits_by_strength: bool = Field(
+        False, description="Whether `edit` makes the picture anew as the prompt describes it, and obeys no instruction."
+    )
+    takes_base: bool = Field(False, description="Of a ControlNet by itself: it runs over another checkpoint.")
+    base: str = Field("", max_length=100, description="The checkpoint that it runs over unless a job names another.")
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> Self:
@@ -46,7 +51,13 @@ class CheckpointProfile(BaseModel):
             raise ValueError("the default size is above max_size")
         if self.default_steps > self.max_steps:
             raise ValueError("default_steps is above max_steps")
+        if self.base and not self.takes_base:
+            raise ValueError("base is of checkpoints that run over another: takes_base")
         return self
+
+    def over(self, base: "CheckpointProfile") -> "CheckpointProfile":
+        """What it can do over that one: sizes, steps, guidance and limits are the base's."""
+        return base.model_copy(update={"takes_base": True, "base": self.base})
 
     @property
     def one_pass(self) -> bool:

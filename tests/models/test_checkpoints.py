@@ -98,9 +98,10 @@ def test_a_plain_diffusers_folder_needs_no_card(folder: Path) -> None:
     (folder / "vae").mkdir()
     (folder / "vae" / "config.json").write_text('{"block_out_channels": [1, 1, 1, 1]}')
     wanted = read_folder(folder, name="sd21", pool=Pool.GPU)
-    pictures = ("image_to_image", "style_transfer", "inpaint", "outpaint", "reconstruct", "interpolate")
+    pictures = ("image_to_image", "edit", "style_transfer", "inpaint", "outpaint", "reconstruct", "interpolate")
     assert (wanted.name, wanted.family, wanted.tasks) == ("sd21", "diffusers", ("text_to_image", *pictures))
     assert wanted.profile.needs_prompt
+    assert wanted.profile.edits_by_strength
     assert wanted.profile.default_width == 768
 
 
@@ -124,6 +125,7 @@ def test_the_class_of_a_diffusers_folder_says_its_tasks(
     (folder / "vae" / "config.json").write_text('{"block_out_channels": [1, 1, 1]}')
     wanted = read_folder(folder, name="plain")
     assert (wanted.tasks, wanted.profile.scales) == (tasks, scales)
+    assert not wanted.profile.edits_by_strength
 
 
 def test_a_diffusion_transformer_says_its_own_sizes(folder: Path) -> None:

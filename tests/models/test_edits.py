@@ -14,8 +14,18 @@ IMAGE = {"upload": str(uuid.UUID(int=1))}
 BOX = {"shape": "rectangle", "left": 0, "top": 0, "right": 1, "bottom": 1}
 
 
-def resolved(task: str, **params: Any) -> Any:
-    return parse_task(task, {"prompt": "a cat", "image": IMAGE} | params).resolved(PROFILE)
+BY_STRENGTH = PROFILE.model_copy(update={"edits_by_strength": True})
+BARE = CheckpointProfile(takes_base=True)
+
+
+def resolved(task: str, profile: CheckpointProfile = PROFILE, **params: Any) -> Any:
+    return parse_task(task, {"prompt": "a cat", "image": IMAGE} | params).resolved(profile)
+
+
+def refused(task: str, profile: CheckpointProfile, **params: Any) -> list[tuple[str, str]]:
+    with pytest.raises(ValidationFailedError) as caught:
+        resolved(task, profile, **params)
+    return [(field.pointer, field.code) for field in caught.value.fields]
 
 
 @pytest.mark.parametrize(
@@ -44,9 +54,42 @@ def resolved(task: str, **params: Any) -> Any:
     ],
 )
 def test_what_cannot_be_done_names_its_field(task: str, params: dict[str, Any], pointer: str, code: str) -> None:
-    with pytest.raises(ValidationFailedError) as caught:
-        resolved(task, **params)
-    assert [(field.pointer, field.code) for field in caught.value.fields] == [(pointer, code)]
+    assert refused(task, PROFILE, **params) == [(pointer, code)]
+
+
+def test_each_kind_of_checkpoint_edits_by_its_own_dial() -> None:
+    assert refused("edit", PROFILE, strength=0.5) == [("/params/strength", "not_used")]
+    assert refused("edit", BY_STRENGTH, image_guidance_scale=1.5) == [("/params/image_guidance_scale", "not_used")]
+    assert refused("edit", BY_STRENGTH, strength=0.05) == [("/params/strength", "too_weak")]
+    led, anew = resolved("edit"), resolved("edit", BY_STRENGTH)
+    assert (led.image_guidance_scale, led.strength) == (1.5, None)
+    assert (anew.image_guidance_scale, anew.strength) == (None, 0.8)
+    assert (led.steps(), anew.steps(), resolved("edit", BY_STRENGTH, strength=0.5).steps()) == (30, 16, 10)
+    assert anew.shape() != resolved("edit", BY_STRENGTH, strength=0.5).shape()
+    assert [parse_task("edit", {"prompt": "x", "image": IMAGE}).suits(one) for one in (PROFILE, BY_STRENGTH)] == [
+        True,
+        False,
+    ]
+
+
+def test_what_was_resolved_can_be_sent_again() -> None:
+    for task, profile in (("edit", PROFILE), ("edit", BY_STRENGTH), ("control", BARE.over(PROFILE))):
+        more = {"base": "a"} if task == "control" else {}
+        once = resolved(task, profile, seed=1, **more)
+        assert parse_task(task, once.model_dump(mode="json", exclude_none=True)).resolved(profile) == once
+
+
+def test_a_controlnet_by_itself_needs_a_base_and_has_its_sizes() -> None:
+    assert refused("control", PROFILE, base="emoji") == [("/params/base", "not_used")]
+    assert refused("control", BARE) == [("/params/base", "missing")]
+    assert resolved("control", BARE, base="emoji").base == "emoji"
+    known = BARE.model_copy(update={"base": "emoji"}).over(PROFILE)
+    params = resolved("control", known)
+    assert (params.base, params.width, params.num_inference_steps) == ("emoji", 64, 10)
+    other = resolved("control", known, base="photos", seed=params.seed)
+    assert other.shape() != params.shape()
+    with pytest.raises(ValueError, match="takes_base"):
+        CheckpointProfile(base="emoji")
 
 
 def test_a_strength_that_makes_one_step_is_enough() -> None:

@@ -66,6 +66,13 @@ def test_nets_between_pictures_and_words_score_or_caption(tmp_path: Path, kind: 
     assert (card.family, card.tasks, card.profile.reads_prompt) == (family, (task,), True)
 
 
+@pytest.mark.parametrize("class_name", ["ControlNetModel", "SD3ControlNetModel", "FluxControlNetModel"])
+def test_a_controlnet_by_itself_wants_a_base(tmp_path: Path, class_name: str) -> None:
+    card = read_card(folder_of(tmp_path, {"config.json": {"_class_name": class_name}}), name="canny")
+    assert (card.family, card.tasks, card.description) == ("controlnet", ("control",), class_name)
+    assert (card.profile.takes_base, card.profile.base) == (True, "")
+
+
 def test_public_biggan_folders_go_by_number(tmp_path: Path) -> None:
     config = {"output_dim": 128, "z_dim": 128, "class_embed_dim": 128, "num_classes": 1000, "n_stats": 51}
     card = read_card(folder_of(tmp_path / "public", {"config.json": config}), name="deep")

@@ -79,7 +79,7 @@ def controlnet(folder: Path) -> None:
         vae=tiny.autoencoder(),
         unet=net,
         controlnet=trained_controlnet(net),
-        scheduler=DDIMScheduler(**tiny.BETAS),
+        scheduler=DDIMScheduler(clip_sample=False, **tiny.BETAS),
         **words(folder),
         **UNCHECKED,
     ).save_pretrained(folder)

@@ -15,6 +15,7 @@ FAMILIES: dict[str, str] = {
     "class_diffusion": "worker.pipelines.class_diffusion:ClassConditionalDiffusion",
     "clip": "worker.pipelines.clip:Clip",
     "conditional_gan": "worker.pipelines.conditional_gan:ConditionalGan",
+    "controlnet": "worker.pipelines.diffusers.controlnet:ControlNet",
     "cyclegan": "worker.pipelines.cyclegan:CycleGan",
     "dcgan": "worker.pipelines.dcgan:Dcgan",
     "ddpm": "worker.pipelines.ddpm:Ddpm",

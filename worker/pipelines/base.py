@@ -131,8 +131,8 @@ Output = Picture | File | Facts | Trained
 class Library(Protocol):
     """Other checkpoints, for families that need a second one: a scorer, an adapter. Loading takes its time."""
 
-    def pipeline(self, task: str, name: str | None = None) -> "Pipeline":
-        """The checkpoint of that name, or the oldest that does the task, loaded beside the running one.
+    def pipeline(self, task: str, name: str | None = None, revision: str | None = None) -> "Pipeline":
+        """The checkpoint of that name (and revision), or the oldest that does the task, loaded beside the running one.
 
         Raises:
             CheckpointUnavailableError: there is none, or it does not do the task.

@@ -51,7 +51,7 @@ class Shelf:
     pipelines: dict[str | None, Any] = field(default_factory=dict)
     folders: dict[str, CheckpointFiles] = field(default_factory=dict)
 
-    def pipeline(self, task: str, name: str | None = None) -> Pipeline:
+    def pipeline(self, task: str, name: str | None = None, _revision: str | None = None) -> Pipeline:
         if name not in self.pipelines:
             raise CheckpointUnavailableError(f"{name} does not do {task}.")
         found: Pipeline = self.pipelines[name]

@@ -9,8 +9,9 @@ import torch
 
 from models.errors import CheckpointUnavailableError, InvalidInputError, StoppedError, ValidationFailedError
 from models.params import SchedulerName
+from models.params.edits import EDIT_STRENGTH
 from tests.pipelines.conftest import Load, Recorder, item, run
-from tests.pipelines.diffusers.led import distance, led, picture
+from tests.pipelines.diffusers.led import PROFILE, distance, led, picture
 from worker.media.edges import canny
 from worker.pipelines.base import Blob, Item, generator_for
 from worker.pipelines.diffusers.fitting import to_tensor
@@ -194,6 +195,19 @@ def test_the_map_of_a_control_job_counts_and_so_does_its_scale(load: Load) -> No
         job("control", control_scale=0.2),
     ]
     assert len({run(load("controlnet"), one)[0].pixels.tobytes() for one in jobs}) == 4
+
+
+@pytest.mark.parametrize("folder", ["sd1", "sdxl", "sd3", "flux", "wide"])
+def test_a_checkpoint_that_follows_no_instruction_edits_by_making_anew(load: Load, folder: str) -> None:
+    profile = PROFILE.model_copy(update={"edits_by_strength": True})
+
+    def made(task: str, **params: Any) -> bytes:
+        one = led(task, {"image": picture()}, profile=profile, prompt="a cat", num_inference_steps=5, **params)
+        return bytes(run(load(folder), one)[0].pixels.tobytes())
+
+    assert made("edit", strength=0.6) == made("image_to_image", strength=0.6)
+    assert made("edit") == made("image_to_image", strength=EDIT_STRENGTH)
+    assert made("edit") != made("edit", strength=0.6)
 
 
 def test_an_edit_without_guidance_and_one_that_keeps_closer_differ(load: Load) -> None:

@@ -79,6 +79,11 @@ class Diffusers(Pipeline):
         yield from WORKS[task](self._denoiser, items, context)
 
     @property
+    def denoiser(self) -> Denoiser:
+        """Its nets, for a ControlNet that runs over them."""
+        return self._denoiser
+
+    @property
     def memory_bytes(self) -> int:
         """Parameters and buffers on the device; after offloading, its largest part."""
         return held_bytes(self._pipe, largest_only=self._ladder.offloaded)

@@ -33,7 +33,7 @@ def open_folder(folder: Path, device: "Device", *, compiled: bool = False) -> An
     logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     index = _read_index(folder)
-    variant = _variant(folder)
+    variant = variant_of(folder)
     left_out = _parts_left_out(index, folder)
     wanted = {name: value for name, value in index.items() if name not in left_out}
     pipe = _loader(index["_class_name"]).from_pretrained(
@@ -97,9 +97,9 @@ def _parts_left_out(index: dict[str, Any], folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _variant(folder: Path) -> str | None:
+def variant_of(folder: Path, weights: str = "*/*.safetensors") -> str | None:
     """`fp16` for a folder that holds only the files of that variant, as half of the Hub's downloads do."""
-    names = [path.name for path in folder.glob("*/*.safetensors")]
+    names = [path.name for path in folder.glob(weights)]
     return "fp16" if names and all(".fp16." in name for name in names) else None
 
 
@@ -122,9 +122,18 @@ def _check_task(pipe: Any) -> None:
 def _check_whole(pipe: Any) -> None:
     """A file with tensors missing loads without complaint and leaves them on `meta`."""
     for name, module in modules_of(pipe).items():
-        missing = [key for key, tensor in module.named_parameters() if tensor.is_meta]
-        if missing:
-            raise CheckpointUnavailableError(f"{name} has no weights for {missing[0]} and {len(missing) - 1} more.")
+        check_whole(name, module)
+
+
+def check_whole(name: str, module: torch.nn.Module) -> None:
+    """Whether every parameter of a net came with the file.
+
+    Raises:
+        CheckpointUnavailableError: names the first that did not.
+    """
+    missing = [key for key, tensor in module.named_parameters() if tensor.is_meta]
+    if missing:
+        raise CheckpointUnavailableError(f"{name} has no weights for {missing[0]} and {len(missing) - 1} more.")
 
 
 def _tune(pipe: Any, device: "Device", *, compiled: bool) -> None:

@@ -15,7 +15,7 @@ from worker.pipelines.diffusers.calls import Row, rows_of
 from worker.pipelines.diffusers.choosing import Chooser
 from worker.pipelines.diffusers.fitting import nearest_size
 from worker.pipelines.diffusers.inpainting import Inpaint, Outpaint
-from worker.pipelines.diffusers.starts import FromInstruction, FromMap, FromPicture, Start
+from worker.pipelines.diffusers.starts import Edit, FromMap, FromPicture, Start
 from worker.pipelines.diffusers.watching import Watch
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STARTS: dict[str, type[Start]] = {
     "text_to_image": Start,
     "image_to_image": FromPicture,
-    "edit": FromInstruction,
+    "edit": Edit,
     "inpaint": Inpaint,
     "outpaint": Outpaint,
     "control": FromMap,

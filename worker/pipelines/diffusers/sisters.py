@@ -5,6 +5,7 @@ same nets: not a byte of weights is held twice.
 """
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,11 +35,11 @@ class Sister:
 class Sisters:
     """Made when first asked for, kept as long as the checkpoint."""
 
-    def __init__(self, pipe: Any) -> None:
-        """`pipe` as it was loaded."""
+    def __init__(self, pipe: Any, beside: Mapping[str, Sister] | None = None) -> None:
+        """`pipe` as it was loaded; `beside` are classes, by task, of its nets and others that do not belong to it."""
+        self._made = dict(beside or {})
         self.main = Sister.of(pipe)
-        self.tasks = tasks_of(pipe)
-        self._made: dict[str, Sister] = {}
+        self.tasks = tasks_of(pipe) | self._made.keys()
 
     def for_task(self, task: str) -> Sister:
         """The class that does a task.
@@ -60,15 +61,21 @@ class Sisters:
         if "mask_image" in self.main.style.arguments:
             return self.main
         auto = None
-        if task in {"image_to_image", "style_transfer"} or (task in {"inpaint", "outpaint"} and blends(pipe)):
+        again = {"image_to_image", "style_transfer", "edit"} if "image_to_image" in self.tasks else set()
+        if task in again or (task in {"inpaint", "outpaint"} and blends(pipe)):
             auto = AutoPipelineForImage2Image
         elif task in {"inpaint", "outpaint"}:
             auto = AutoPipelineForInpainting
         if auto is None:
             return self.main
-        sister = auto.from_pipe(pipe)
-        sister.set_progress_bar_config(disable=True)
-        return Sister.of(sister)
+        return Sister.of(over_nets(auto, pipe))
+
+
+def over_nets(auto: Any, pipe: Any, **parts: Any) -> Any:
+    """What one of diffusers' auto classes finds for the nets of a loaded pipeline, with `parts` beside them."""
+    sister = auto.from_pipe(pipe, add_watermarker=False, **parts)
+    sister.set_progress_bar_config(disable=True)
+    return sister
 
 
 def blends(pipe: Any) -> bool:
@@ -98,7 +105,7 @@ def tasks_of(pipe: Any) -> frozenset[str]:
 def _tasks_of_text_class(pipe: Any) -> frozenset[str]:
     tasks = {"text_to_image"}
     if _has_sister(pipe, "IMAGE2IMAGE"):
-        tasks |= {"image_to_image", "style_transfer"}
+        tasks |= {"image_to_image", "edit", "style_transfer"}
     if _has_sister(pipe, "INPAINT") or ("image_to_image" in tasks and blends(pipe)):
         tasks |= {"inpaint", "outpaint"}
     if type(getattr(pipe, "vae", None)).__name__ == "AutoencoderKL":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from models.params import ControlParams, DiffusionParams, EditParams
-from models.params.edits import ControlMap, PictureToPictureParams
+from models.params.edits import EDIT_STRENGTH, IMAGE_GUIDANCE, ControlMap, PictureToPictureParams
 from worker.media.edges import canny
 from worker.media.pseudo_depth import pseudo_depth
 from worker.pipelines.base import Item
@@ -82,17 +82,29 @@ class FromPicture(Start):
         return fit_picture(item.picture("image"), params.width or 0, params.height or 0, params.fit)
 
 
-class FromInstruction(FromPicture):
-    """Edit: the picture stands beside the noise in every step (Brooks et al. 2023)."""
+class Edit(FromPicture):
+    """By the class: led by an instruction, the picture beside the noise in every step (Brooks et al. 2023); or anew."""
 
     def keywords(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """How closely to keep to it, where the class asks."""
+        """How closely to keep to the picture, under the name that the class has for it."""
+        if self._anew:
+            return super().keywords(rows)
+        pictures = to_tensor([self._picture(row) for row in rows])
+        return {"image": pictures, "image_guidance_scale": self._asked.image_guidance_scale or IMAGE_GUIDANCE}
+
+    @property
+    def _strength(self) -> float:
+        return (self._asked.strength or EDIT_STRENGTH) if self._anew else 1.0
+
+    @property
+    def _anew(self) -> bool:
+        return "strength" in self._sister.style.arguments
+
+    @property
+    def _asked(self) -> EditParams:
         params = self._params
         assert isinstance(params, EditParams)  # noqa: S101  # the same
-        return {
-            "image": to_tensor([self._picture(row) for row in rows]),
-            "image_guidance_scale": params.image_guidance_scale,
-        }
+        return params
 
 
 class FromMap(FromPicture):
