@@ -1,6 +1,6 @@
 """`python -m bench.bare_family`: the baseline of a family: its own `run` in a loop, no queue, no storage.
 
-A process of its own, as `bench.bare` is. Prints as JSON the seconds of a picture, in batches and one by one.
+A process of its own, as `bench.bare` is. Prints as JSON the seconds of a job, in batches and one by one.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from worker.pipelines import load_family
 from worker.pipelines.base import Blob, CheckpointFiles, Item, Pipeline
 
 FEW = 8
-"""Pictures of the loop without batches."""
+"""Jobs of the loop without batches."""
 
 
 class Quiet:
@@ -55,14 +55,14 @@ class Loop:
     params: Mapping[str, Any]
     blobs: Mapping[str, Blob]
 
-    def seconds(self, images: int, batch: int) -> float:
-        """Of one picture."""
+    def seconds(self, jobs: int, batch: int) -> float:
+        """Of one job."""
         began = time.monotonic()
-        for start in range(0, images, batch):
-            items = [self._item(seed) for seed in range(start, min(start + batch, images))]
+        for start in range(0, jobs, batch):
+            items = [self._item(seed) for seed in range(start, min(start + batch, jobs))]
             for _ in self.pipeline.run(items, Quiet()):  # type: ignore[arg-type]  # no library, no shelf: none asks
                 pass
-        return (time.monotonic() - began) / images
+        return (time.monotonic() - began) / jobs
 
     def _item(self, seed: int) -> Item:
         refs = {name: {"upload": str(UUID(int=0))} for name in self.blobs}
@@ -76,9 +76,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--task", required=True)
-    parser.add_argument("--images", type=int, required=True)
+    parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--params", type=json.loads, required=True)
+    parser.add_argument("--cache", required=True, help="where packed weights are unpacked")
     parser.add_argument("--input", type=lambda text: text.split("=", 1), action="append", default=[])
     given = parser.parse_args()
 
@@ -86,17 +87,18 @@ def main() -> None:
     card = read_starter(STARTERS / given.checkpoint)
     device = open_device(settings, card.pool)
     blobs = {name: Blob(Path(path).read_bytes(), "image/png") for name, path in given.input}
-    pipeline = load_family(card.family).setup(_files_of(card), device)
+    pipeline = load_family(card.family).setup(_files_of(card, given.cache), device)
     loop = Loop(pipeline, card, given.task, given.params, blobs)
     loop.seconds(given.batch, given.batch)
-    batched = loop.seconds(given.images, given.batch)
-    print(json.dumps({"batched": batched, "single": loop.seconds(min(FEW, given.images), 1)}))
+    batched = loop.seconds(given.jobs, given.batch)
+    print(json.dumps({"batched": batched, "single": loop.seconds(min(FEW, given.jobs), 1)}))
 
 
-def _files_of(card: Registration) -> CheckpointFiles:
+def _files_of(card: Registration, cache: str) -> CheckpointFiles:
     """As the worker's store has them, verified by nobody."""
     folder = root_of(*card.location.split("==")) if card.source is Source.PACKAGE else Path(card.location)
-    return CheckpointFiles(card.name, folder, card.family, card.profile, {"files": sorted(card.manifest.files)})
+    config = {"files": sorted(card.manifest.files), "cache": cache}
+    return CheckpointFiles(card.name, folder, card.family, card.profile, config)
 
 
 if __name__ == "__main__":
