@@ -178,6 +178,15 @@ def test_outpainting_fades_inside_of_the_picture_only(load: Load) -> None:
     assert not np.array_equal(inner[0], small[0])
 
 
+def test_outpainting_takes_over_the_pictures_tone(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = np.full((32, 32, 3), 120, np.uint8)
+    one = led("outpaint", {"image": grey}, prompt="a cat", zoom=0.5, feather=0)
+    darker = np.full((1, 32, 32, 3), 100, np.uint8)
+    pipeline: Any = load("sd1")
+    monkeypatch.setattr(type(pipeline._denoiser), "call", lambda *_: darker)
+    assert np.array_equal(run(pipeline, one)[0].pixels, grey)
+
+
 def test_a_picture_of_another_shape_is_contained_or_covers_its_place(load: Load) -> None:
     broad = picture(1, 32, 16)
     contained = led("outpaint", {"image": broad}, prompt="a cat", zoom=0.5, feather=0, fit="contain")

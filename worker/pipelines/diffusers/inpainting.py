@@ -20,6 +20,7 @@ from models.params.diffusion import Fit
 from models.params.edits import Automatic
 from worker.media.masks import draw_mask, finish_mask
 from worker.media.morphology import feather, grow
+from worker.media.seams import match_tone
 from worker.pipelines.base import Item
 from worker.pipelines.diffusers.calls import Row
 from worker.pipelines.diffusers.fitting import Mask, contained, fit_mask, fit_picture, on_canvas, to_tensor
@@ -97,6 +98,10 @@ class Outpaint(Inpaint):
     def keywords(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Each picture has grain of its own."""
         return super().keywords(rows) | {"image": to_tensor([self._with_grain(row) for row in rows])}
+
+    def finish(self, row: Row, pixels: "Pixels") -> "Pixels":
+        """In the picture's tone: a shade of difference all round it would show as a frame."""
+        return super().finish(row, match_tone(self._picture(row), pixels, self._masks[row.item.job_id]))
 
     @property
     def _strength(self) -> float:
