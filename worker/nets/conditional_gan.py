@@ -109,7 +109,7 @@ class ConditionalGenerator(nn.Module):
         tensors = {
             name: value.to(dtype) if value.is_floating_point() else value for name, value in self.state_dict().items()
         }
-        save_file({name: value.contiguous() for name, value in tensors.items()}, folder / WEIGHTS_FILE)
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / WEIGHTS_FILE)
         (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors writes files for their owner alone
 
     @classmethod

@@ -81,5 +81,5 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     stored = {name: (value.to(dtype) if value.is_floating_point() else value) for name, value in tensors.items()}
-    save_file({name: value.detach().contiguous() for name, value in stored.items()}, folder / WEIGHTS_FILE)
+    save_file({name: value.detach().cpu().contiguous() for name, value in stored.items()}, folder / WEIGHTS_FILE)
     (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors writes files for their owner alone

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from worker.training.placing import CPU, sent
+
 FAIR: Final = 0.5
 
 AnyGenerator = TypeVar("AnyGenerator", bound=nn.Module)
@@ -37,21 +39,24 @@ def augment(pictures: Tensor, policy: Augmentation, stream: torch.Generator) -> 
         pictures = recolour(pictures, policy, stream)
     reach = policy.shift_pixels
     padded = F.pad(pictures, (reach, reach, reach, reach), value=policy.fill)
-    top, left = torch.randint(0, 2 * reach + 1, (2, count, 1), generator=stream)
-    rows = (top + torch.arange(height))[:, None, :, None]
-    columns = (left + torch.arange(width))[:, None, None, :]
-    shifted = padded[torch.arange(count)[:, None, None, None], torch.arange(channels)[:, None, None], rows, columns]
-    centre = torch.randint(0, height, (2, count, 1), generator=stream)
+    device = pictures.device
+    top, left = sent(torch.randint(0, 2 * reach + 1, (2, count, 1), generator=stream), device)
+    y, x = torch.arange(height, device=device), torch.arange(width, device=device)
+    every, channel = torch.arange(count, device=device), torch.arange(channels, device=device)
+    rows, columns = (top + y)[:, None, :, None], (left + x)[:, None, None, :]
+    shifted = padded[every[:, None, None, None], channel[:, None, None], rows, columns]
+    centre = sent(torch.randint(0, height, (2, count, 1), generator=stream), device)
     half = policy.cutout_pixels // 2
-    near_row = (torch.arange(height) - centre[0]).abs() < half
-    near_column = (torch.arange(width) - centre[1]).abs() < half
+    near_row = (y - centre[0]).abs() < half
+    near_column = (x - centre[1]).abs() < half
     hole = (near_row[:, None, :, None] & near_column[:, None, None, :]).to(pictures.dtype)
     return shifted * (1 - hole) + policy.fill * hole
 
 
 def recolour(pictures: Tensor, policy: Augmentation, stream: torch.Generator) -> Tensor:
     """Random brightness, saturation (three channels only) and contrast for each picture."""
-    shift, spread, mix = (torch.rand(3, len(pictures), 1, 1, 1, generator=stream) * 2 - 1).unbind(0)
+    drawn = torch.rand(3, len(pictures), 1, 1, 1, generator=stream) * 2 - 1
+    shift, spread, mix = sent(drawn, pictures.device).unbind(0)
     pictures = pictures + policy.brightness * shift
     if pictures.shape[1] > 1:
         grey = pictures.mean(dim=1, keepdim=True)
@@ -60,12 +65,17 @@ def recolour(pictures: Tensor, policy: Augmentation, stream: torch.Generator) ->
     return middle + (pictures - middle) * (1 + policy.contrast * spread)
 
 
-def draw_real(pictures: Tensor, count: int, stream: torch.Generator, *, mirror: bool) -> tuple[Tensor, Tensor]:
-    """A batch of real pictures, each mirrored by a coin's fall: ``(count, C, H, W)`` and their places ``(count,)``."""
+def draw_real(
+    pictures: Tensor, count: int, stream: torch.Generator, *, mirror: bool, device: torch.device = CPU
+) -> tuple[Tensor, Tensor]:
+    """A batch of real pictures, each mirrored by a coin's fall: ``(count, C, H, W)`` and their places ``(count,)``.
+
+    The pictures lie with the CPU, and so do the places; the batch is sent to the device, in the pictures' precision.
+    """
     index = torch.randint(0, len(pictures), (count,), generator=stream)
     coin = torch.rand(count, 1, 1, 1, generator=stream) < FAIR
-    batch = pictures[index].float()
-    return (torch.where(coin, batch.flip(3), batch) if mirror else batch), index
+    batch = sent(pictures[index], device).float()
+    return (torch.where(sent(coin, device), batch.flip(3), batch) if mirror else batch), index
 
 
 @torch.no_grad()

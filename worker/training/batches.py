@@ -23,8 +23,8 @@ def to_tensor(pictures: NDArray[np.float32]) -> Tensor:
 
 
 def to_pictures(images: Tensor) -> NDArray[np.float32]:
-    """``(B, 3, H, W)`` in [-1, 1] to ``(B, H, W, 3)`` clipped to [0, 1]."""
-    return ((images.detach().float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).contiguous().numpy()
+    """``(B, 3, H, W)`` in [-1, 1], on any device, to ``(B, H, W, 3)`` clipped to [0, 1]."""
+    return ((images.detach().float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 class Composites:

@@ -21,6 +21,7 @@ from worker.training.adversarial import Augmentation, augment, calibrated, draw_
 from worker.training.batches import to_pictures
 from worker.training.commands import add_common, budget_of, keeping_of, prepare
 from worker.training.loop import Pace, average, channels_last, descend, rng_of, train
+from worker.training.placing import CPU, figures_of, sent
 from worker.training.sheets import sheet
 
 
@@ -47,12 +48,19 @@ class GanSettings:
 class GanTask:
     """Generator, discriminator, the generator's average, and their optimizers."""
 
-    def __init__(self, settings: GanSettings, pictures: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        settings: GanSettings,
+        pictures: Tensor,
+        labels: Tensor,
+        class_names: tuple[str, ...],
+        device: torch.device = CPU,
+    ) -> None:
         """``pictures``: ``(N, C, side, side)`` in [-1, 1], C 1 or 3; ``labels``: ``(N,)``, places in ``class_names``.
 
-        The side is a power of two from 8 px on.
+        The side is a power of two from 8 px on. Both lie with the CPU.
         """
-        self.settings, self.pictures, self.labels = settings, pictures, labels
+        self.settings, self.pictures, self.labels, self.device = settings, pictures, labels, device
         torch.manual_seed(settings.seed)
         _, channels, side, _ = pictures.shape
         self.config = GeneratorConfig(
@@ -65,10 +73,10 @@ class GanTask:
             class_dim=settings.class_dim,
         )
         self.augmentation = Augmentation(settings.shift_pixels, settings.cutout_pixels, settings.fill)
-        self.generator = channels_last(ConditionalGenerator(self.config))
+        self.generator = channels_last(ConditionalGenerator(self.config)).to(device)
         self.discriminator = channels_last(
             ProjectionDiscriminator(self.config.num_classes, channels, widths_for(side, settings.widths)[::-1])
-        )
+        ).to(device)
         self.average = copy.deepcopy(self.generator).requires_grad_(requires_grad=False)
         g_optimizer = torch.optim.Adam(self.generator.parameters(), settings.generator_rate, settings.betas)
         d_optimizer = torch.optim.Adam(self.discriminator.parameters(), settings.discriminator_rate, settings.betas)
@@ -79,17 +87,18 @@ class GanTask:
     def noise(self, count: int, stream: torch.Generator) -> tuple[Tensor, Tensor]:
         """Latents ``(count, latent_dim)`` and uniform labels ``(count,)``."""
         latents = torch.randn(count, self.config.latent_dim, generator=stream)
-        return latents, torch.randint(0, self.config.num_classes, (count,), generator=stream)
+        labels = torch.randint(0, self.config.num_classes, (count,), generator=stream)
+        return sent(latents, self.device), sent(labels, self.device)
 
     def train_step(self, step: int, scale: float) -> dict[str, float]:
         """One discriminator step, then one generator step."""
         del scale
         settings = self.settings
         _, stream = rng_of(settings.seed, step)
-        real, index = draw_real(self.pictures, settings.batch, stream, mirror=settings.mirror)
-        real_labels = self.labels[index]
+        real, index = draw_real(self.pictures, settings.batch, stream, mirror=settings.mirror, device=self.device)
+        real_labels = sent(self.labels[index], self.device)
         latents, labels = self.noise(settings.batch, stream)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             made = self.generator(latents, labels)
             both = augment(torch.cat([real, made.detach().float()]), self.augmentation, stream)
             real_scores, made_scores = (
@@ -100,13 +109,13 @@ class GanTask:
         self.optimizers["discriminator"].zero_grad()
         descend(d_loss)
         self.optimizers["discriminator"].step()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             g_loss = -self.discriminator(augment(made.float(), self.augmentation, stream), labels).float().mean()
         self.optimizers["generator"].zero_grad()
         descend(g_loss)
         self.optimizers["generator"].step()
         average(self.generator, self.average, step, settings.decay)
-        return {"d": d_loss.item(), "g": g_loss.item(), "real": real_scores.mean().item()}
+        return figures_of(d=d_loss, g=g_loss, real=real_scores.mean())
 
     def calibrated(self) -> ConditionalGenerator:
         """A copy of the average whose batch statistics are measured afresh."""
@@ -122,8 +131,9 @@ class GanTask:
         """Twelve samples of each class, a row each."""
         rows, columns = self.config.num_classes, 12
         latents = torch.randn(rows * columns, self.config.latent_dim, generator=torch.Generator().manual_seed(0))
+        labels = torch.arange(rows).repeat_interleave(columns)
         with torch.no_grad():
-            made = self.calibrated()(latents, torch.arange(rows).repeat_interleave(columns))
+            made = self.calibrated()(sent(latents, self.device), sent(labels, self.device))
         return sheet(to_pictures(made), columns, zoom=3)
 
 

@@ -21,6 +21,7 @@ from worker.training.adversarial import Augmentation, augment, calibrated, draw_
 from worker.training.batches import to_pictures
 from worker.training.commands import add_common, budget_of, keeping_of, prepare
 from worker.training.loop import Pace, average, channels_last, descend, rng_of, train
+from worker.training.placing import CPU, figures_of, sent
 from worker.training.portraits import ANIMAL_FACES, Look, PortraitSet
 from worker.training.sheets import sheet
 
@@ -52,9 +53,9 @@ class DcganSettings:
 class DcganTask:
     """Generator, discriminator, the generator's average, and their optimizers."""
 
-    def __init__(self, settings: DcganSettings, pictures: Tensor) -> None:
-        """``pictures``: ``(N, C, side, side)`` in [-1, 1]; the side is a power of two."""
-        self.settings, self.pictures = settings, pictures
+    def __init__(self, settings: DcganSettings, pictures: Tensor, device: torch.device = CPU) -> None:
+        """``pictures``: ``(N, C, side, side)`` in [-1, 1], with the CPU; the side is a power of two."""
+        self.settings, self.pictures, self.device = settings, pictures, device
         torch.manual_seed(settings.seed)
         _, channels, side, _ = pictures.shape
         self.config = DcganConfig(
@@ -63,8 +64,8 @@ class DcganTask:
             channels=channels,
             widths=DcganConfig.for_size(side, channels, settings.last_width, settings.widest).widths,
         )
-        self.generator = channels_last(DcganGenerator(self.config))
-        self.discriminator = channels_last(DcganDiscriminator(self.config))
+        self.generator = channels_last(DcganGenerator(self.config)).to(device)
+        self.discriminator = channels_last(DcganDiscriminator(self.config)).to(device)
         self.average = copy.deepcopy(self.generator).requires_grad_(requires_grad=False)
         g_optimizer = torch.optim.Adam(self.generator.parameters(), settings.generator_rate, settings.betas)
         d_optimizer = torch.optim.Adam(self.discriminator.parameters(), settings.discriminator_rate, settings.betas)
@@ -74,12 +75,12 @@ class DcganTask:
 
     def noise(self, count: int, stream: torch.Generator) -> Tensor:
         """Latents ``(count, latent_dim)``."""
-        return torch.randn(count, self.config.latent_dim, generator=stream)
+        return sent(torch.randn(count, self.config.latent_dim, generator=stream), self.device)
 
     def logits(self, pictures: Tensor, stream: torch.Generator) -> Tensor:
         """What the discriminator says of augmented pictures: ``(B,)``."""
         seen = augment(pictures, self.settings.augmentation, stream)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             scores: Tensor = self.discriminator(seen.contiguous(memory_format=torch.channels_last))
         return scores.float()
 
@@ -88,8 +89,8 @@ class DcganTask:
         del scale
         settings = self.settings
         _, stream = rng_of(settings.seed, step)
-        real, _ = draw_real(self.pictures, settings.batch, stream, mirror=settings.mirror)
-        with torch.autocast("cpu", torch.bfloat16):
+        real, _ = draw_real(self.pictures, settings.batch, stream, mirror=settings.mirror, device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
             made = self.generator(self.noise(settings.batch, stream)).float()
         real_logits, made_logits = self.logits(real, stream), self.logits(made.detach(), stream)
         target = torch.full_like(real_logits, settings.real_target)
@@ -102,7 +103,7 @@ class DcganTask:
         descend(g_loss)
         self.optimizers["generator"].step()
         average(self.generator, self.average, step, settings.decay)
-        return {"d": d_loss.item(), "g": g_loss.item(), "real": real_logits.mean().item()}
+        return figures_of(d=d_loss, g=g_loss, real=real_logits.mean())
 
     def calibrated(self) -> DcganGenerator:
         """A copy of the average with batch statistics of its own."""

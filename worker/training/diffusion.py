@@ -20,6 +20,7 @@ from worker.training.adversarial import draw_real
 from worker.training.batches import to_pictures
 from worker.training.loop import average, channels_last, descend, rng_of
 from worker.training.muon import Rates, optimizers_of
+from worker.training.placing import CPU, figures_of, sent
 from worker.training.schedule import noised, noisy_times, scheduler
 from worker.training.sheets import sheet
 
@@ -80,18 +81,28 @@ class DiffusionTask:
     """The UNet, its average and its optimizers."""
 
     def __init__(
-        self, settings: DiffusionSettings, pictures: Tensor, labels: Tensor | None, class_names: tuple[str, ...] = ()
+        self,
+        settings: DiffusionSettings,
+        pictures: Tensor,
+        labels: Tensor | None,
+        class_names: tuple[str, ...] = (),
+        device: torch.device = CPU,
     ) -> None:
-        """``pictures``: ``(N, C, side, side)`` in [-1, 1]; ``labels``: ``(N,)``, or ``None`` to learn no classes."""
+        """``pictures``: ``(N, C, side, side)`` in [-1, 1]; ``labels``: ``(N,)``, or ``None`` to learn no classes.
+
+        Both lie with the CPU.
+        """
         if (labels is None) != (not class_names):
             raise ValueError("labels and class names come together")
         if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
             raise ValueError(
                 f"labels from {int(labels.min())} to {int(labels.max())} for {len(class_names)} class names"
             )
-        self.settings, self.pictures, self.labels, self.class_names = settings, pictures, labels, class_names
+        self.settings, self.device = settings, device
+        self.pictures, self.labels, self.class_names = pictures, labels, class_names
         torch.manual_seed(settings.seed)
-        self.unet = channels_last(build_unet(settings, pictures.shape[-1], pictures.shape[1], len(class_names)))
+        unet = build_unet(settings, pictures.shape[-1], pictures.shape[1], len(class_names))
+        self.unet = channels_last(unet).to(device)
         self.average = copy.deepcopy(self.unet).eval().requires_grad_(requires_grad=False)
         self.modules: dict[str, nn.Module] = {"unet": self.unet}
         self.averages: dict[str, nn.Module] = {"unet": self.average}
@@ -103,19 +114,20 @@ class DiffusionTask:
         if self.labels is None:
             return None
         dropped = torch.rand(len(index), generator=stream) < self.settings.drop_rate
-        return self.labels[index].masked_fill(dropped, len(self.class_names))
+        return sent(self.labels[index].masked_fill(dropped, len(self.class_names)), self.device)
 
     def train_step(self, step: int, scale: float) -> dict[str, float]:
         """One v-prediction step on one batch of noised pictures."""
         del scale
         settings = self.settings
         _, stream = rng_of(settings.seed, step)
-        clean, index = draw_real(self.pictures, settings.batch, stream, mirror=settings.mirror)
+        clean, index = draw_real(self.pictures, settings.batch, stream, mirror=settings.mirror, device=self.device)
         labels = self.conditions(index, stream)
         times = noisy_times(settings.batch, len(self.alphas), settings.time_bias, stream)
         noisy, velocity = noised(clean, times, self.alphas, stream)
-        with torch.autocast("cpu", torch.bfloat16):
-            predicted = self.unet(noisy.contiguous(memory_format=torch.channels_last), times, labels).sample
+        with torch.autocast(self.device.type, torch.bfloat16):
+            noisy = noisy.contiguous(memory_format=torch.channels_last)
+            predicted = self.unet(noisy, sent(times, self.device), labels).sample
         loss = F.mse_loss(predicted.float(), velocity)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad()
@@ -124,11 +136,11 @@ class DiffusionTask:
         for optimizer in self.optimizers.values():
             optimizer.step()
         average(self.unet, self.average, step, settings.decay)
-        return {"loss": loss.item(), "norm": norm.item()}
+        return figures_of(loss=loss, norm=norm)
 
     def finished(self) -> ClassDiffusion:
-        """The averaged UNet with its scheduler and classes, of a class-conditional training."""
-        return ClassDiffusion(self.average, scheduler(clip_sample=True), self.class_names)
+        """A copy of the averaged UNet, with the CPU, its scheduler and classes, of a class-conditional training."""
+        return ClassDiffusion(copy.deepcopy(self.average).cpu(), scheduler(clip_sample=True), self.class_names)
 
     @torch.no_grad()
     def draw(self, labels: Tensor, seed: int) -> Tensor:
@@ -136,11 +148,13 @@ class DiffusionTask:
         stepper = scheduler(clip_sample=True)
         stepper.set_timesteps(self.settings.sheet_steps)
         shape = (len(labels), *self.pictures.shape[1:])
-        noisy = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        noisy = sent(torch.randn(shape, generator=torch.Generator().manual_seed(seed)), self.device)
+        labels = sent(labels, self.device)
+        model = ClassDiffusion(self.average, stepper, self.class_names) if self.class_names else None
         for time in stepper.timesteps:
-            with torch.autocast("cpu", torch.bfloat16):
-                if self.class_names:
-                    velocity = self.finished().velocity(noisy, time, labels, self.settings.guidance)
+            with torch.autocast(self.device.type, torch.bfloat16):
+                if model:
+                    velocity = model.velocity(noisy, time, labels, self.settings.guidance)
                 else:
                     velocity = self.average(noisy, time).sample
             noisy = stepper.step(velocity.float(), time, noisy).prev_sample

@@ -21,6 +21,7 @@ from worker.training.batches import to_pictures
 from worker.training.commands import add_common, budget_of, keeping_of, prepare
 from worker.training.loop import Pace, average, channels_last, descend, rng_of, train
 from worker.training.muon import Rates, optimizers_of
+from worker.training.placing import CPU, figures_of, sent
 from worker.training.portraits import SMILEYS, Look, PortraitSet
 from worker.training.sheets import sheet
 from worker.training.vae import VaeSettings, psnr, reconstruction_loss
@@ -51,9 +52,9 @@ class GaussianVaeSettings:
 class GaussianVaeTask:
     """The VAE, its average and its optimizers."""
 
-    def __init__(self, settings: GaussianVaeSettings, pictures: Tensor) -> None:
-        """``pictures``: ``(N, C, side, side)`` in [-1, 1]."""
-        self.settings, self.pictures = settings, pictures
+    def __init__(self, settings: GaussianVaeSettings, pictures: Tensor, device: torch.device = CPU) -> None:
+        """``pictures``: ``(N, C, side, side)`` in [-1, 1], with the CPU."""
+        self.settings, self.pictures, self.device = settings, pictures, device
         torch.manual_seed(settings.seed)
         config = VaeConfig(
             image_size=pictures.shape[-1],
@@ -62,7 +63,7 @@ class GaussianVaeTask:
             encoder_widths=settings.encoder_widths,
             decoder_widths=settings.decoder_widths,
         )
-        self.vae = channels_last(GaussianVae(config))
+        self.vae = channels_last(GaussianVae(config)).to(device)
         self.average = copy.deepcopy(self.vae).eval().requires_grad_(requires_grad=False)
         self.modules: dict[str, nn.Module] = {"vae": self.vae}
         self.averages: dict[str, nn.Module] = {"vae": self.average}
@@ -74,11 +75,12 @@ class GaussianVaeTask:
         del scale
         settings = self.settings
         _, stream = rng_of(settings.seed, step)
-        pictures, _ = draw_real(self.pictures, settings.batch, stream, mirror=settings.mirror)
+        pictures, _ = draw_real(self.pictures, settings.batch, stream, mirror=settings.mirror, device=self.device)
         pictures = pictures.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             mean, log_variance = (part.float() for part in self.vae.encode(pictures))
-            latents = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=stream)
+            noise = sent(torch.randn(mean.shape, generator=stream), self.device)
+            latents = mean + (log_variance / 2).exp() * noise
             made = self.vae.decode(latents)
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean() / 2
         distance = reconstruction_loss(made.float(), pictures, self.weights)
@@ -91,14 +93,14 @@ class GaussianVaeTask:
             optimizer.step()
         average(self.vae, self.average, step, settings.decay)
         quality = psnr(made.detach().float(), pictures).mean()
-        return {"loss": distance.item(), "kl": kl.item(), "norm": norm.item(), "psnr": quality.item()}
+        return figures_of(loss=distance, kl=kl, norm=norm, psnr=quality)
 
     @torch.no_grad()
     def sheet(self) -> Image.Image:
         """Real pictures, their reconstructions below them, and two rows of draws from the prior."""
-        real = self.pictures[:SHOWN].float()
+        real = sent(self.pictures[:SHOWN], self.device).float()
         drawn = torch.randn(2 * SHOWN, self.settings.latent_dim, generator=torch.Generator().manual_seed(0))
-        made = torch.cat([real, self.average.reconstruct(real), self.average.decode(drawn)])
+        made = torch.cat([real, self.average.reconstruct(real), self.average.decode(sent(drawn, self.device))])
         return sheet(to_pictures(made), columns=SHOWN, zoom=1)
 
 

@@ -135,7 +135,7 @@ def pace_optimizers(task: Task, scale: float) -> None:
 
 
 def tensors_of(task: Task) -> dict[str, Tensor]:
-    """All tensors of a run's state, by flat names."""
+    """Copies of all tensors of a run's state, with the CPU, by flat names."""
     tensors: dict[str, Tensor] = {}
     for kind, modules in (("module", task.modules), ("average", task.averages)):
         for name, module in modules.items():
@@ -144,7 +144,7 @@ def tensors_of(task: Task) -> dict[str, Tensor]:
         for index, moments in optimizer.state_dict()["state"].items():
             for key, value in moments.items():
                 tensors[f"optimizer.{name}.{index}.{key}"] = torch.as_tensor(value).contiguous()
-    return {key: value.clone() for key, value in tensors.items()}
+    return {key: value.to("cpu", copy=True) for key, value in tensors.items()}
 
 
 def save_state(task: Task, folder: Path, step: int, elapsed_seconds: float) -> None:
@@ -157,7 +157,7 @@ def save_state(task: Task, folder: Path, step: int, elapsed_seconds: float) -> N
 
 
 def load_state(task: Task, folder: Path) -> tuple[int, float]:
-    """Put a saved state back into the task; returns (step, elapsed seconds), zeros when there is none."""
+    """Put a saved state back, onto the task's device; returns (step, elapsed seconds), zeros when there is none."""
     if not (folder / STATE_FILE).is_file():
         return 0, 0.0
     tensors = load_file(folder / STATE_FILE)
@@ -172,7 +172,7 @@ def load_state(task: Task, folder: Path) -> tuple[int, float]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give an optimizer its saved moments back."""
+    """Give an optimizer its saved moments back; each goes to where its parameter is."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split(".")[2:]

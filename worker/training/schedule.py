@@ -4,6 +4,8 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
+from worker.training.placing import sent
+
 
 def scheduler(*, clip_sample: bool = False) -> DDIMScheduler:
     """Squared-cosine noise, v-prediction, and trailing steps that begin at pure noise (Lin et al., arXiv:2305.08891).
@@ -36,9 +38,10 @@ def noisy_times(count: int, total: int, bias: float, stream: torch.Generator) ->
 def noised(clean: Tensor, times: Tensor, alphas: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
     """A batch at its noise levels, and the velocity to predict there (Salimans and Ho 2022, arXiv:2202.00512).
 
-    ``clean`` is ``(B, C, H, W)``, ``times`` ``(B,)``, ``alphas`` the schedule's cumulative products ``(T,)``.
+    ``clean`` is ``(B, C, H, W)`` on any device; with the CPU lie ``times`` ``(B,)`` and ``alphas``, the schedule's
+    cumulative products ``(T,)``.
     """
-    noise = torch.randn(clean.shape, generator=stream)
-    signal = alphas[times].sqrt()[:, None, None, None]
-    spread = (1 - alphas[times]).sqrt()[:, None, None, None]
+    noise = sent(torch.randn(clean.shape, generator=stream), clean.device)
+    signal = sent(alphas[times].sqrt()[:, None, None, None], clean.device)
+    spread = sent((1 - alphas[times]).sqrt()[:, None, None, None], clean.device)
     return signal * clean + spread * noise, signal * noise - spread * clean

@@ -35,7 +35,7 @@ from worker.pipelines.base import (
 )
 from worker.pipelines.failures import guarded
 from worker.pipelines.trainer.material import Material, Size, read_material
-from worker.pipelines.trainer.methods import RECIPES, Base, make_task
+from worker.pipelines.trainer.methods import RECIPES, make_task
 from worker.pipelines.trainer.state import History, put_aside, take_back
 from worker.pipelines.trainer.writing import write_checkpoint
 from worker.training.loop import Budget, Hooks, Keeping, Pace, Task, load_state, save_state, train
@@ -62,14 +62,14 @@ LEFTOVER_SECONDS = 86_400.0
 
 
 class Trainer(Pipeline):
-    """Has no weights of its own. The small nets are trained on the CPU, adapters on the device."""
+    """Has no weights of its own. Whatever it trains, it trains on the worker's device."""
 
     family: ClassVar[str] = "trainer"
     tasks: ClassVar[frozenset[str]] = frozenset({"train"})
     determinism: ClassVar[Determinism] = Determinism.SAME_BATCH_SHAPE
 
     def __init__(self, max_pixels: int, device: "torch.device") -> None:
-        """`max_pixels` is of one picture that is read; adapters are trained on the device."""
+        """`max_pixels` is of one picture that is read."""
         self._max_pixels = max_pixels
         self._device = device
 
@@ -123,7 +123,7 @@ class _Run:
         base = self._base()
         data_set = DataSet(self.item.inputs["data_set"].body, self.max_pixels)
         material = read_material(data_set, params, _size(params, base), self._go_on)
-        task = guarded(lambda: make_task(params, material, base))
+        task = guarded(lambda: make_task(params, material, base, self.device))
         steps = self._train(task)
         sheet = _newest_sheet(self.folder)
         made = self.folder / "checkpoint"
@@ -135,12 +135,12 @@ class _Run:
         yield Trained(self.item.job_id, made)
         yield Facts(self.item.job_id, {"checkpoint": params.name, **report})
 
-    def _base(self) -> Base | None:
+    def _base(self) -> CheckpointFiles | None:
         """What a LoRA adapts."""
         params = self.params
         if params.method is not Method.LORA or params.base is None:
             return None
-        return Base(self.context.library.files(params.base), self.device)
+        return self.context.library.files(params.base)
 
     def _train(self, task: Task) -> int:
         """To the end of the budget, from where an earlier attempt came to; the steps done in all."""
@@ -226,11 +226,11 @@ def remove_leftovers(older_than_seconds: float = LEFTOVER_SECONDS) -> int:
     return removed
 
 
-def _size(params: TrainParams, base: Base | None) -> Size:
+def _size(params: TrainParams, base: CheckpointFiles | None) -> Size:
     """(width, height) of the pictures that it learns from: a LoRA's as its base draws them."""
     if base is None:
         return params.image_size, params.image_size
-    profile = base.files.profile
+    profile = base.profile
     return profile.default_width, profile.default_height
 
 

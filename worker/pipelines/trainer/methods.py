@@ -27,10 +27,10 @@ SMALLEST_SIDE: Final = 4
 
 @dataclass(frozen=True)
 class Recipe:
-    """One method. `make` takes a base where the method adapts one; `write` fills the new folder."""
+    """One method. `make` takes a base where the method adapts one, and the device; `write` fills the new folder."""
 
     family: str
-    make: Callable[[TrainParams, Material, "Base | None"], Any]
+    make: Callable[[TrainParams, Material, CheckpointFiles | None, "torch.device"], Any]
     write: Callable[[Any, Path], None]
     preview: Callable[[Any], "Image.Image"] = lambda task: task.sheet()
     """What is shown on the way: it must not take long, since nothing else happens meanwhile."""
@@ -58,16 +58,8 @@ class Recipe:
         return profile | ({"class_names": list(material.class_names)} if material.class_names else {})
 
 
-@dataclass(frozen=True)
-class Base:
-    """The checkpoint that adapters are trained for, and where they are."""
-
-    files: CheckpointFiles
-    device: "torch.device"
-
-
-def make_task(params: TrainParams, material: Material, base: Base | None) -> "Task":
-    """The training of these pictures, not begun.
+def make_task(params: TrainParams, material: Material, base: CheckpointFiles | None, device: "torch.device") -> "Task":
+    """The training of these pictures on a device, not begun.
 
     Raises:
         InvalidInputError: the base takes no adapter.
@@ -75,10 +67,10 @@ def make_task(params: TrainParams, material: Material, base: Base | None) -> "Ta
     """
     recipe = RECIPES[params.method]
     if base is None:
-        task: Task = recipe.make(params, material, None)
+        task: Task = recipe.make(params, material, None, device)
         return task
     try:
-        adapted: Task = recipe.make(params, material, base)
+        adapted: Task = recipe.make(params, material, base, device)
     except ImportError as error:
         text = f"LoRAs need the package {error.name}: pip install 'safelight[models]'."
         raise CheckpointUnavailableError(text) from error
@@ -95,24 +87,27 @@ def _with(settings: Any, params: TrainParams, **rates: Any) -> Any:
     return replace(settings, **changes, **(rates if params.learning_rate is not None else {}))
 
 
-def _dcgan(params: TrainParams, material: Material, _base: Base | None) -> Any:
+def _dcgan(params: TrainParams, material: Material, _base: CheckpointFiles | None, device: "torch.device") -> Any:
     from worker.training.dcgan import DcganSettings, DcganTask
 
     rate = params.learning_rate
-    return DcganTask(_with(DcganSettings(), params, generator_rate=rate, discriminator_rate=rate), material.pictures)
+    settings = _with(DcganSettings(), params, generator_rate=rate, discriminator_rate=rate)
+    return DcganTask(settings, material.pictures, device)
 
 
-def _conditional_gan(params: TrainParams, material: Material, _base: Base | None) -> Any:
+def _conditional_gan(
+    params: TrainParams, material: Material, _base: CheckpointFiles | None, device: "torch.device"
+) -> Any:
     from worker.training.conditional_gan import GanSettings, GanTask
 
     rate = params.learning_rate or 0.0
     # Pictures fill their frame: what comes in from outside is grey and not the black of the silhouettes.
     settings = _with(GanSettings(fill=0.0), params, generator_rate=rate, discriminator_rate=2 * rate)
     assert material.labels is not None  # noqa: S101  # `read_material` saw to it
-    return GanTask(settings, material.pictures, material.labels, material.class_names)
+    return GanTask(settings, material.pictures, material.labels, material.class_names, device)
 
 
-def _vae(params: TrainParams, material: Material, _base: Base | None) -> Any:
+def _vae(params: TrainParams, material: Material, _base: CheckpointFiles | None, device: "torch.device") -> Any:
     from worker.training.gaussian_vae import GaussianVaeSettings, GaussianVaeTask
     from worker.training.muon import Rates
 
@@ -125,24 +120,26 @@ def _vae(params: TrainParams, material: Material, _base: Base | None) -> Any:
         kl_warmup_steps=max(1, min(settings.kl_warmup_steps, params.max_steps // 3)),
     )
     rate = params.learning_rate or 0.0
-    return GaussianVaeTask(_with(settings, params, rates=Rates(muon=2 * rate, adamw=rate)), material.pictures)
+    return GaussianVaeTask(_with(settings, params, rates=Rates(muon=2 * rate, adamw=rate)), material.pictures, device)
 
 
-def _class_diffusion(params: TrainParams, material: Material, _base: Base | None) -> Any:
+def _class_diffusion(
+    params: TrainParams, material: Material, _base: CheckpointFiles | None, device: "torch.device"
+) -> Any:
     from worker.training.diffusion import DiffusionSettings, DiffusionTask
     from worker.training.muon import Rates
 
     rate = params.learning_rate or 0.0
     settings = _with(DiffusionSettings(), params, rates=Rates(muon=2 * rate, adamw=rate))
-    return DiffusionTask(settings, material.pictures, material.labels, material.class_names)
+    return DiffusionTask(settings, material.pictures, material.labels, material.class_names, device)
 
 
-def _lora(params: TrainParams, material: Material, base: Base | None) -> Any:
+def _lora(params: TrainParams, material: Material, base: CheckpointFiles | None, device: "torch.device") -> Any:
     from worker.training.lora import LoraSettings, LoraTask
 
     assert base is not None  # noqa: S101  # the schema saw to it
     settings = _with(LoraSettings(rank=params.rank), params, rate=params.learning_rate)
-    return LoraTask(settings, base.files.folder, material.pictures, material.captions, base.device)
+    return LoraTask(settings, base.folder, material.pictures, material.captions, device)
 
 
 def _few_classes(task: Any) -> "Image.Image":
