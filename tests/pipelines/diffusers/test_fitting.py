@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.params import CheckpointProfile, Fit
@@ -13,6 +13,8 @@ SIDES = st.integers(1, 80)
 
 
 @given(SIDES, SIDES, SIDES, SIDES, st.sampled_from(list(Fit)))
+@example(25, 30, 88, 88, Fit.COVER)
+@example(30, 25, 88, 88, Fit.COVER)
 def test_every_size_comes_to_every_other(full_width: int, full_height: int, width: int, height: int, fit: Fit) -> None:
     assert fit_picture(picture(1, full_width, full_height), width, height, fit).shape == (height, width, 3)
     white = np.full((full_height, full_width), 255, np.uint8)

@@ -38,7 +38,8 @@ def _fitted(pixels: Mask, width: int, height: int, fit: Fit, filter_: Image.Resa
         return np.array(image.resize((width, height), filter_))
     if fit is Fit.COVER:
         scale = min(full_width / width, full_height / height)
-        left, top = (full_width - width * scale) / 2, (full_height - height * scale) / 2
+        # Rounded, 88 × (25 / 88) is more than 25: no box may begin outside.
+        left, top = max(0.0, (full_width - width * scale) / 2), max(0.0, (full_height - height * scale) / 2)
         box = (left, top, full_width - left, full_height - top)
         return np.array(image.resize((width, height), filter_, box=box))
     inner = contained(full_width, full_height, width, height)
