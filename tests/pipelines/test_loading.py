@@ -40,6 +40,14 @@ def test_naming_the_families_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_that_torchvision_is_absent_is_told_to_nobody() -> None:
+    code = (
+        "from worker.pipelines import load_family; load_family('tools'); import transformers as t; t.CLIPImageProcessor"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True, text=True)
+    assert "torchvision" not in said.stdout + said.stderr
+
+
 def test_a_folder_without_an_index_is_refused(tmp_path: Path, cpu: Device) -> None:
     with pytest.raises(CheckpointUnavailableError, match=r"no model_index\.json"):
         open_checkpoint("sd1", tmp_path, cpu)

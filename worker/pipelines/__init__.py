@@ -1,6 +1,7 @@
 """The pipeline families, by name. To add one: a file beside this one, and a line in `FAMILIES`."""
 
 import importlib
+import logging
 from typing import TYPE_CHECKING
 
 from models.errors import CheckpointUnavailableError
@@ -44,6 +45,15 @@ def load_family(name: str) -> "type[Pipeline]":
     if name not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise CheckpointUnavailableError(f"There is no pipeline family {name!r}; this worker knows: {known}.")
+    logging.getLogger(_TELLS_OF_TORCHVISION).addFilter(_is_news)
     module, _, attribute = FAMILIES[name].partition(":")
     family: type[Pipeline] = getattr(importlib.import_module(module), attribute)
     return family
+
+
+_TELLS_OF_TORCHVISION = "transformers.utils.import_utils"
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """That Pillow prepares the pictures, since torchvision is absent, is as it should be, and is told of each class."""
+    return "requires torchvision (not installed)" not in record.getMessage()
