@@ -16,7 +16,8 @@ from models.params.profile import CheckpointProfile
 from models.params.words import MAX_TEXT_CHARS
 
 Share = Annotated[float, Field(ge=0, le=1)]
-EDIT_STRENGTH = 0.8
+EDIT_STRENGTH = 0.5
+"""Keeps where things are; more than that is image to image."""
 IMAGE_GUIDANCE = 1.5
 """As InstructPix2Pix was published with."""
 MAX_SHAPES = 64
@@ -243,6 +244,7 @@ class ControlParams(PictureToPictureParams):
     control_scale: float = Field(1.0, ge=0, le=2, description="How strongly the map leads.")
     low_threshold: Share = Field(0.1, description="Of canny: edges below are dropped.")
     high_threshold: Share = Field(0.2, description="Of canny: edges above are kept.")
+    return_map: bool = Field(False, description="Whether the map comes too, as one more picture behind the others.")
     base: str | None = Field(
         None,
         min_length=1,
@@ -269,6 +271,10 @@ class ControlParams(PictureToPictureParams):
             text = "This ControlNet runs over another checkpoint: name the text-to-image one that it was trained for."
             found.append(problem("base", "missing", text))
         return found
+
+    def outputs(self) -> int:
+        """The map is not drawn, and takes no room in a batch."""
+        return self.rows() + self.return_map
 
     def defaults(self, profile: CheckpointProfile) -> dict[str, Any]:
         """The base that it was registered for."""

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from models.params import CheckpointProfile
+from models.params.edits import EDIT_STRENGTH
 from tests.api.conftest import Caller
 from tests.api.test_chains import refused, upload
 from tests.seeding import PROFILE, Seeder
@@ -37,7 +38,7 @@ def test_an_edit_goes_to_what_follows_instructions_unless_it_asks_for_a_strength
     jobs = [submitted(caller, "edit", image | more) for more in ({}, {"image_guidance_scale": 2.0}, {"strength": 0.5})]
     assert [job["checkpoint"]["name"] for job in jobs] == ["obeys", "obeys", "anew"]
     named = submitted(caller, "edit", image, checkpoint="anew")
-    assert (named["params"]["strength"], "image_guidance_scale" in named["params"]) == (0.8, False)
+    assert (named["params"]["strength"], "image_guidance_scale" in named["params"]) == (EDIT_STRENGTH, False)
     assert refused(caller, "edit", image | {"strength": 0.5}, checkpoint="obeys") == [("/params/strength", "not_used")]
 
 

@@ -8,6 +8,7 @@ import pytest
 from models.errors import ValidationFailedError
 from models.jobs import parse_task
 from models.params import CheckpointProfile
+from models.params.edits import EDIT_STRENGTH
 
 PROFILE = CheckpointProfile(default_width=64, default_height=64, default_steps=10, default_guidance=4.0)
 IMAGE = {"upload": str(uuid.UUID(int=1))}
@@ -63,9 +64,9 @@ def test_each_kind_of_checkpoint_edits_by_its_own_dial() -> None:
     assert refused("edit", BY_STRENGTH, strength=0.05) == [("/params/strength", "too_weak")]
     led, anew = resolved("edit"), resolved("edit", BY_STRENGTH)
     assert (led.image_guidance_scale, led.strength) == (1.5, None)
-    assert (anew.image_guidance_scale, anew.strength) == (None, 0.8)
-    assert (led.steps(), anew.steps(), resolved("edit", BY_STRENGTH, strength=0.5).steps()) == (30, 16, 10)
-    assert anew.shape() != resolved("edit", BY_STRENGTH, strength=0.5).shape()
+    assert (anew.image_guidance_scale, anew.strength) == (None, EDIT_STRENGTH)
+    assert (led.steps(), anew.steps(), resolved("edit", BY_STRENGTH, strength=0.6).steps()) == (30, 10, 12)
+    assert anew.shape() != resolved("edit", BY_STRENGTH, strength=0.6, seed=anew.seed).shape()
     assert [parse_task("edit", {"prompt": "x", "image": IMAGE}).suits(one) for one in (PROFILE, BY_STRENGTH)] == [
         True,
         False,

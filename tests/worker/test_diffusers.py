@@ -108,6 +108,7 @@ def test_a_picture_is_chosen_and_taken_further_or_refused_with_its_field(
     image, another = {"job": str(best)}, {"job": str(plain), "index": (facts["drawn"] + 1) % 3}
     further = {
         "image_to_image": job("image_to_image", image=image, **few),
+        "edit": job("edit", image=image, **few),
         "inpaint": job("inpaint", image=image, mask_automatic="background", **few),
         "outpaint": job("outpaint", image=image, feather=0, **few),
         "style_transfer": job("style_transfer", image=image, prompt="a fox", strength=0.2),

@@ -207,7 +207,21 @@ def test_a_checkpoint_that_follows_no_instruction_edits_by_making_anew(load: Loa
 
     assert made("edit", strength=0.6) == made("image_to_image", strength=0.6)
     assert made("edit") == made("image_to_image", strength=EDIT_STRENGTH)
-    assert made("edit") != made("edit", strength=0.6)
+    assert made("edit") != made("edit", strength=0.8)
+
+
+def test_the_map_comes_too_where_it_is_asked_for(load: Load) -> None:
+    asked, silent = job("control", return_map=True, num_images=2), job("control", seed=2)
+    made = run(load("controlnet"), asked, silent)
+    assert {(shown.job_id, shown.index) for shown in made} == {
+        (asked.job_id, 0),
+        (asked.job_id, 1),
+        (asked.job_id, 2),
+        (silent.job_id, 0),
+    }
+    (shown,) = (shown for shown in made if shown.index == 2)
+    assert np.array_equal(shown.pixels, canny(picture(1)))
+    assert asked.params.outputs() == 3
 
 
 def test_an_edit_without_guidance_and_one_that_keeps_closer_differ(load: Load) -> None:

@@ -41,6 +41,7 @@ def paint(denoiser: "Denoiser", items: Sequence[Item], context: Context) -> Iter
     start = STARTS[items[0].task](items, sister)
     chooser = Chooser(items, context)
     size = (first.width or 0, first.height or 0)
+    yield from start.beside()
     with laid_on(denoiser.pipe, first.loras, items[0], context):
         calls = sister.style.split(rows, denoiser.ladder.max_rows(first.pixels()))
         for number, call in enumerate(calls):

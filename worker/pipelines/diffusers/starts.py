@@ -1,13 +1,14 @@
 """What each task hands a diffusers class beside the words, and what it does with the pictures that come back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from models.errors import InvalidInputError
 from models.params import ControlParams, DiffusionParams, EditParams
 from models.params.edits import EDIT_STRENGTH, IMAGE_GUIDANCE, ControlMap, PictureToPictureParams
 from worker.media.edges import canny
 from worker.media.pseudo_depth import pseudo_depth
-from worker.pipelines.base import Item
+from worker.pipelines.base import Item, Picture
 from worker.pipelines.diffusers.calls import Row
 from worker.pipelines.diffusers.fitting import fit_picture, to_tensor
 
@@ -46,6 +47,10 @@ class Start:
     def finish(self, row: Row, pixels: "Pixels") -> "Pixels":  # noqa: ARG002
         """From what the class made to what the client gets."""
         return pixels
+
+    def beside(self) -> Iterable[Picture]:
+        """What clients get beside what is denoised."""
+        return ()
 
     @property
     def _params(self) -> DiffusionParams:
@@ -118,10 +123,19 @@ class FromMap(FromPicture):
         name = "control_image" if "control_image" in self._sister.style.arguments else "image"
         return {name: maps, "controlnet_conditioning_scale": params.control_scale}
 
+    def beside(self) -> Iterable[Picture]:
+        """The maps of those who want to see them, behind their pictures."""
+        for item in self._items:
+            if item.params.outputs() != item.params.rows():
+                yield Picture(item.job_id, item.params.rows(), self._pictures[item.job_id].copy(), item.seed)
+
     def _prepared(self, item: Item) -> "Pixels":
         """Made at the size that is worked at, so that its lines stay one pixel thin."""
         picture, params = super()._prepared(item), item.params
         assert isinstance(params, ControlParams)  # noqa: S101  # the same
+        if params.control_scale != 1 and "controlnet_conditioning_scale" not in self._sister.style.arguments:
+            text = "This checkpoint's own net sees the map and has no scale for it; leave it out."
+            raise InvalidInputError(text, job_id=str(item.job_id), field="/params/control_scale")
         if params.control is ControlMap.CANNY:
             return canny(picture, params.low_threshold, params.high_threshold)
         return pseudo_depth(picture) if params.control is ControlMap.DEPTH else picture
