@@ -126,6 +126,9 @@ def _from_diffusers(folder: Path, name: str | None) -> dict[str, Any]:
     class_name = str(index.get("_class_name", ""))[:MAX_CLASS_NAME]
     if found := of_class(class_name, folder, index):
         return {"name": name or folder.resolve().name} | found
+    if not (tasks := tasks_of_class(class_name)):
+        text = f"{folder} holds a {class_name}, which takes more than words; a card ({CARD_NAME}) must name its tasks."
+        raise ValidationFailedError([FieldError("/location", "no_card", text)])
     side = _native_side(folder)
     profile: dict[str, Any] = {"default_width": side, "default_height": side, "max_size": max(2048, side)}
     if (folder / "transformer").is_dir():
@@ -135,7 +138,6 @@ def _from_diffusers(folder: Path, name: str | None) -> dict[str, Any]:
         profile["default_guidance"] = GUIDANCE_OF_CLASS[class_name]
     if scale := upscales_by(class_name, pixels_per_latent(folder, _DEFAULT_PATCH_PIXELS)):
         profile |= {"scales": [scale], "max_input_pixels": UPSCALER_INPUT_PIXELS}
-    tasks = tasks_of_class(class_name)
     return {
         "name": name or folder.resolve().name,
         "family": "diffusers",

@@ -1,8 +1,10 @@
 """What each pipeline class of diffusers can be asked for, by name: this room does not import diffusers.
 
-The worker reads the same off the loaded class; what is not in the table draws from text at least, or does not load.
+The worker reads the same off the loaded class. What is not in the table draws from text at least, or does not load; a
+name that tells of more than words promises nothing, and its folder needs a card.
 """
 
+_MORE_THAN_WORDS = ("Control", "Inpaint", "Edit", "Upscale", "SuperResolution", "Layered", "Adapter", "Video", "Audio")
 _TEXT = ("text_to_image",)
 _PICTURES = (*_TEXT, "image_to_image", "edit", "style_transfer", "inpaint", "outpaint", "reconstruct")
 _ALL = (*_PICTURES, "interpolate")
@@ -21,10 +23,12 @@ TASKS_OF_CLASS: dict[str, tuple[str, ...]] = {
     "StableDiffusionXLInpaintPipeline": _MASKED,
     "StableDiffusion3InpaintPipeline": _MASKED,
     "FluxInpaintPipeline": _MASKED,
+    "FluxFillPipeline": _MASKED,
     "StableDiffusionControlNetPipeline": ("control",),
     "StableDiffusionXLControlNetPipeline": ("control",),
     "StableDiffusion3ControlNetPipeline": ("control",),
     "FluxControlNetPipeline": ("control",),
+    "FluxControlPipeline": ("control",),
     "StableDiffusionUpscalePipeline": ("upscale",),
     "StableDiffusionLatentUpscalePipeline": ("upscale",),
 }
@@ -32,6 +36,8 @@ TASKS_OF_CLASS: dict[str, tuple[str, ...]] = {
 GUIDANCE_OF_CLASS = {
     "FluxPipeline": 3.5,
     "FluxControlNetPipeline": 3.5,
+    "FluxControlPipeline": 30.0,
+    "FluxFillPipeline": 30.0,
     "FluxKontextPipeline": 2.5,
     "StableDiffusion3Pipeline": 7.0,
     "StableDiffusion3ControlNetPipeline": 7.0,
@@ -44,8 +50,10 @@ UPSCALER_INPUT_PIXELS = 512 * 512
 
 
 def tasks_of_class(class_name: str) -> tuple[str, ...]:
-    """Names of tasks."""
-    return TASKS_OF_CLASS.get(class_name, _TEXT)
+    """Names of tasks; none for what must be led by more than words and is not known here."""
+    if class_name in TASKS_OF_CLASS:
+        return TASKS_OF_CLASS[class_name]
+    return () if any(word in class_name for word in _MORE_THAN_WORDS) else _TEXT
 
 
 def edits_by_strength(class_name: str) -> bool:

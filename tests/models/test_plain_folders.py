@@ -46,6 +46,17 @@ def test_dit_numbers_its_classes_where_nothing_names_them(tmp_path: Path) -> Non
     assert (len(names), names[0], names[-1]) == (1000, "0", "999")
 
 
+@pytest.mark.parametrize(
+    ("class_name", "tasks"), [("FluxFillPipeline", ("inpaint", "outpaint")), ("FluxControlPipeline", ("control",))]
+)
+def test_nets_that_see_more_than_words_do_what_that_is_for(
+    tmp_path: Path, class_name: str, tasks: tuple[str, ...]
+) -> None:
+    files = {"model_index.json": {"_class_name": class_name}, "transformer/config.json": {"in_channels": 128}}
+    card = read_card(folder_of(tmp_path, files), name="flux")
+    assert (card.tasks, card.profile.default_guidance, card.profile.needs_prompt) == (tasks, 30.0, False)
+
+
 def test_swin2sr_says_how_much_larger_it_makes_a_picture(tmp_path: Path) -> None:
     card = read_card(folder_of(tmp_path, {"config.json": {"model_type": "swin2sr", "upscale": 4}}), name="swin")
     assert (card.family, card.tasks, card.profile.scales) == ("swin2sr", ("upscale",), (4,))
@@ -95,6 +106,7 @@ def test_public_biggan_folders_go_by_number(tmp_path: Path) -> None:
             "s",
         ),
         ({"notes.txt": ""}, "no_card", "nor config.json"),
+        ({"model_index.json": {"_class_name": "QwenImageEditPipeline"}}, "no_card", "takes more than words"),
     ],
 )
 def test_folders_that_say_too_little_are_refused(tmp_path: Path, files: Any, code: str, told: str) -> None:

@@ -139,6 +139,24 @@ def controlnet_flux(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+def control_flux(folder: Path) -> None:
+    """Flux Canny or Depth: the map's latents beside the noisy ones, and no second net."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxControlPipeline
+
+    FluxControlPipeline(
+        **led_flux_parts(folder, 2 * 16), scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0)
+    ).save_pretrained(folder)
+
+
+def fill_flux(folder: Path) -> None:
+    """Flux Fill: beside the noisy latents those of the masked picture, and the mask, 2 × 2 pixels to a latent."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxFillPipeline
+
+    FluxFillPipeline(
+        **led_flux_parts(folder, 2 * 16 + 4 * 2 * 2), scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0)
+    ).save_pretrained(folder)
+
+
 def trained_controlnet(net: Any) -> Any:
     """As made from a UNet its last layers are zero; its maps shrink as pictures do in the tiny autoencoder."""
     from diffusers import ControlNetModel
@@ -229,6 +247,15 @@ def flux_parts(folder: Path) -> dict[str, Any]:
     return parts_of(pipe)
 
 
+def led_flux_parts(folder: Path, channels: int) -> dict[str, Any]:
+    """Those parts with a distilled net that sees more than the 16 channels of its four packed latents."""
+    from diffusers import FluxTransformer2DModel
+
+    parts = flux_parts(folder)
+    config = {**parts["transformer"].config, "in_channels": channels, "out_channels": 16, "guidance_embeds": True}
+    return parts | {"transformer": FluxTransformer2DModel.from_config(config)}
+
+
 def parts_of(pipe: Any) -> dict[str, Any]:
     """What there is, but for the sampler."""
     return {name: part for name, part in pipe.components.items() if part is not None and name != "scheduler"}
@@ -244,6 +271,8 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "controlnet_xl": controlnet_xl,
     "controlnet_sd3": controlnet_sd3,
     "controlnet_flux": controlnet_flux,
+    "control_flux": control_flux,
+    "fill_flux": fill_flux,
     "upscaler": upscaler,
     "latent_upscaler": latent_upscaler,
 }

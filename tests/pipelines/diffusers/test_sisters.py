@@ -14,7 +14,8 @@ from tests.pipelines.tiny import MAKERS
 from tests.pipelines.tiny_led import MAKERS as LED_BY_PICTURES
 from worker.devices import Device
 from worker.pipelines import load_family
-from worker.pipelines.diffusers.loading import modules_of
+from worker.pipelines.diffusers.loading import _loader, modules_of
+from worker.pipelines.diffusers.sisters import tasks_of
 
 # diffusers' own ControlNet of Flux uses it
 pytestmark = pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning")
@@ -27,6 +28,25 @@ def test_the_table_by_name_and_the_loaded_class_agree(load: Load, folder: str) -
     sisters = pipeline._denoiser.sisters  # type: ignore[attr-defined]
     assert sisters.tasks == set(tasks_of_class(type(sisters.main.pipe).__name__))
     assert sisters.tasks <= load_family("diffusers").tasks
+
+
+def test_no_name_promises_what_its_class_does_not_do() -> None:
+    """Of every class that diffusers sorts by what it starts from, without a folder: a name alone must be enough."""
+    import diffusers
+    from diffusers.pipelines import auto_pipeline as auto
+
+    text, *others = (
+        getattr(auto, f"AUTO_{kind}_PIPELINES_MAPPING") for kind in ("TEXT2IMAGE", "IMAGE2IMAGE", "INPAINT")
+    )
+    broken = {}
+    for name in sorted({known.__name__ for table in (text, *others) for known in table.values()}):
+        by_words = _loader(name) is diffusers.AutoPipelineForText2Image
+        loaded = auto._get_task_class(text, name) if by_words else getattr(diffusers, name)
+        does = tasks_of(object.__new__(loaded))
+        of_its_nets = {"reconstruct", "interpolate"} | ({"inpaint", "outpaint"} if "image_to_image" in does else set())
+        if missing := set(tasks_of_class(name)) - does - of_its_nets:
+            broken[name] = missing
+    assert broken == {}
 
 
 @pytest.mark.parametrize("make", [pixart, consistency, chroma])
