@@ -19,5 +19,5 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
 
 def figures_of(**scalars: Tensor) -> dict[str, float]:
     """Some scalars of one device as numbers, read in one go."""
-    values = torch.stack([value.detach() for value in scalars.values()]).tolist()
+    values = torch.stack([value.detach() for value in scalars.values()]).cpu().tolist()
     return dict(zip(scalars, values, strict=True))
