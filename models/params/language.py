@@ -1,12 +1,13 @@
 """Tasks that write: more prompts from one, and what a picture shows."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar
 
 from pydantic import Field, field_validator
 
 from models.errors import FieldError
-from models.params.base import SeededParams, problem
+from models.params.base import SeededParams, TaskParams, problem
 from models.params.inputs import Kind, PictureRef
 from models.params.profile import CheckpointProfile
 from models.params.words import MAX_TEXT_CHARS, storable, written
@@ -40,11 +41,12 @@ class ExpandPromptParams(SeededParams):
         return written(prompt)
 
     def problems(self, profile: CheckpointProfile) -> list[FieldError]:
-        """The length."""
-        if len(self.prompt) <= profile.max_prompt_chars:
-            return []
-        message = f"This checkpoint reads at most {profile.max_prompt_chars} characters."
-        return [problem("prompt", "too_long", message)]
+        """The length, and what is a language model's."""
+        found = not_written(self, ("max_tokens", "temperature", "top_p"), profile)
+        if len(self.prompt) > profile.max_prompt_chars:
+            message = f"This checkpoint reads at most {profile.max_prompt_chars} characters."
+            found.append(problem("prompt", "too_long", message))
+        return found
 
     def outputs(self) -> None:
         """Texts, in the result."""
@@ -70,7 +72,7 @@ class CaptionParams(SeededParams):
     prompt: str = Field("", max_length=1000, description="What the caption begins with, or a question.")
     language: Language = Field(Language.ENGLISH)
     num_captions: int = Field(1, ge=1, le=16, description="The best first.")
-    max_tokens: int = Field(40, ge=1, le=500)
+    max_tokens: int = Field(40, ge=1, le=500, description="Of each caption, for language models.")
 
     @field_validator("prompt")
     @classmethod
@@ -78,8 +80,8 @@ class CaptionParams(SeededParams):
         return storable(prompt)
 
     def problems(self, profile: CheckpointProfile) -> list[FieldError]:
-        """A prompt where none is read, and the language."""
-        found = []
+        """A prompt where none is read, the language, and what is a language model's."""
+        found = not_written(self, ("max_tokens",), profile)
         if self.prompt and not profile.reads_prompt:
             found.append(problem("prompt", "not_used", "This checkpoint reads no prompt; leave it out."))
         if self.language.value not in profile.languages:
@@ -98,3 +100,12 @@ class CaptionParams(SeededParams):
     def steps(self) -> int:
         """One pass."""
         return 1
+
+
+def not_written(params: TaskParams, names: Iterable[str], profile: CheckpointProfile) -> list[FieldError]:
+    """What a checkpoint that is no language model would ignore; the fields' own defaults ask for nothing."""
+    if profile.writes_freely:
+        return []
+    message = "This checkpoint is no language model and has no use for it; leave it out, or name one that is."
+    fields = type(params).model_fields
+    return [problem(name, "not_used", message) for name in names if getattr(params, name) != fields[name].default]

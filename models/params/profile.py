@@ -33,6 +33,10 @@ class CheckpointProfile(BaseModel):
     scales: tuple[int, ...] = Field((), description="Of an upscaler.")
     max_input_pixels: int = Field(4_194_304, ge=64, description="Largest input that it takes as it is.")
     languages: tuple[str, ...] = Field(("en",), description="That it writes captions in.")
+    writes_freely: bool = Field(
+        True,
+        description="Whether it writes token by token, as language models do; the others choose among what they know.",
+    )
     methods: tuple[str, ...] = Field((), description="Of a trainer.")
     default_for: tuple[str, ...] = Field(
         (), description="Tasks that it does, before older checkpoints, for who names none."

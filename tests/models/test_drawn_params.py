@@ -1,9 +1,11 @@
-"""Params of tasks that draw without words: what a checkpoint has no use for is said to its client, not ignored."""
+"""Params beside the prompt: what a checkpoint has no use for is said to its client, not ignored."""
 
 from typing import Any
 
 import pytest
 
+from models.bootstrap import STARTERS
+from models.checkpoints.card import CARD_NAME, read_card
 from models.params import TASKS, CheckpointProfile
 
 GAN = CheckpointProfile(default_steps=1, max_steps=1, reads_prompt=False)
@@ -130,3 +132,28 @@ def test_a_translation_works_at_the_checkpoints_own_size() -> None:
     profile = CheckpointProfile(default_width=256, default_height=128, max_size=512)
     assert TASKS["translate"].model_validate({"image": REF}).resolved(profile).model_dump()["size"] == 256
     assert found("translate", profile, image=REF, size=1024) == [("/params/size", "size_not_allowed")]
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "asked"),
+    [
+        ("expand_prompt", {"prompt": "a cat"}, {"temperature": 0.5}),
+        ("expand_prompt", {"prompt": "a cat"}, {"top_p": 0.5}),
+        ("expand_prompt", {"prompt": "a cat"}, {"max_tokens": 20}),
+        ("caption", {"image": REF}, {"max_tokens": 20}),
+    ],
+)
+def test_what_is_a_language_models_is_refused_by_who_is_none(
+    task: str, given: dict[str, Any], asked: dict[str, float]
+) -> None:
+    (name,) = asked
+    chooses = CheckpointProfile(writes_freely=False)
+    assert found(task, CheckpointProfile(), **given, **asked) == []
+    assert found(task, chooses, **given) == []
+    assert found(task, chooses, **given, **asked) == [(f"/params/{name}", "not_used")]
+
+
+def test_the_shipped_cards_say_who_is_a_language_model() -> None:
+    cards = {path.parent.name: read_card(path.parent) for path in STARTERS.glob(f"*/{CARD_NAME}")}
+    writers = {name for name, card in cards.items() if {"expand_prompt", "caption"} & set(card.tasks)}
+    assert {name for name in writers if cards[name].profile.writes_freely} == {"smollm2", "remote-prompts"}
