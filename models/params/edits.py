@@ -272,6 +272,10 @@ class ControlParams(PictureToPictureParams):
             found.append(problem("base", "missing", text))
         return found
 
+    def texts(self) -> dict[str, str]:
+        """What is to be drawn; a base is a name, which errors may quote."""
+        return {name: text for name, text in super().texts().items() if not name.startswith("base")}
+
     def outputs(self) -> int:
         """The map is not drawn, and takes no room in a batch."""
         return self.rows() + self.return_map

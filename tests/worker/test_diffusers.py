@@ -16,6 +16,7 @@ from sqlalchemy import select
 from models.artifacts import Artifact
 from models.bootstrap import STARTERS
 from models.checkpoints import scan_folder
+from models.checkpoints.card import read_folder
 from models.checkpoints.shipped import read_starter
 from models.jobs import CheckpointCard
 from models.session import Sessions
@@ -23,6 +24,7 @@ from models.settings import Settings
 from models.states import JobState, Pool
 from models.storage import Storage
 from tests.seeding import Seeder
+from worker.media.edges import canny
 from worker.process import WorkerProcess
 
 Run = Callable[[], None]
@@ -56,12 +58,27 @@ def lora(seed: Seeder, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def made(sessions: Sessions, storage: Storage) -> Callable[[UUID], Any]:
-    """A job's first output, as it lies in the bucket."""
+def edges(seed: Seeder, starter: CheckpointCard, tmp_path: Path) -> CheckpointCard:
+    """A ControlNet by itself, of random weights, in a folder without a card; as a submit sees it over the starter."""
+    from diffusers import ControlNetModel, UNet2DConditionModel
 
-    def read(job: UUID) -> Image.Image:
+    net = UNet2DConditionModel.from_pretrained(STARTERS / "emoji-64" / "unet", local_files_only=True)
+    torch.manual_seed(1)
+    control = ControlNetModel.from_unet(net, conditioning_embedding_out_channels=(4, 4, 4, 4))
+    for layer in control.controlnet_down_blocks:
+        torch.nn.init.normal_(layer.weight, std=0.02)
+    control.save_pretrained(tmp_path / "edges")
+    card = seed.register(read_folder(tmp_path / "edges", name="edges"))
+    return replace(card, profile=card.profile.over(starter.profile))
+
+
+@pytest.fixture
+def made(sessions: Sessions, storage: Storage) -> Callable[..., Any]:
+    """One of a job's outputs, as it lies in the bucket."""
+
+    def read(job: UUID, index: int = 0) -> Image.Image:
         with sessions() as session:
-            row = session.scalars(select(Artifact).where(Artifact.job_id == job, Artifact.index == 0)).one()
+            row = session.scalars(select(Artifact).where(Artifact.job_id == job, Artifact.index == index)).one()
         return Image.open(io.BytesIO(storage.get(row.key)))
 
     return read
@@ -85,7 +102,7 @@ def run(settings: Settings, environment: dict[str, str], monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_a_picture_is_chosen_and_taken_further_or_refused_with_its_field(
-    run: Run, seed: Seeder, starter: CheckpointCard, lora: str, made: Callable[[UUID], Any]
+    run: Run, seed: Seeder, starter: CheckpointCard, lora: str, made: Callable[..., Any]
 ) -> None:
     client = seed.client()
 
@@ -133,3 +150,33 @@ def test_a_picture_is_chosen_and_taken_further_or_refused_with_its_field(
     refused = seed.read(empty)
     assert (refused.state, refused.error_code) == (JobState.FAILED, "invalid_input")
     assert "covers nothing" in str(refused.error_detail)
+
+
+@pytest.mark.slow
+def test_a_controlnet_by_itself_runs_over_the_starter(
+    run: Run, seed: Seeder, starter: CheckpointCard, edges: CheckpointCard, made: Callable[..., Any]
+) -> None:
+    client = seed.client()
+    few: dict[str, Any] = {"prompt": WORDS, "num_inference_steps": STEPS, "seed": 3}
+
+    def job(**params: Any) -> UUID:
+        return seed.job(client, edges, task="control", params={**few, "image": {"job": str(drawn)}, **params})
+
+    # given: a picture, its edges, and the same without a lead; and a base that is no base, or not there any more
+    drawn = seed.job(client, starter, params=few)
+    run()
+    led = job(base="emoji-64", base_revision=starter.revision, return_map=True)
+    alone = job(base="emoji-64", control_scale=0)
+    wrong, gone = job(base="emoji-64-clip"), job(base="emoji-64", base_revision="0" * 64)
+    run()
+
+    # then: the map counts, and without it the base draws what it always does
+    assert [seed.read(one).state for one in (drawn, led, alone)] == [JobState.SUCCEEDED] * 3
+    assert np.array_equal(np.asarray(made(led, 1)), canny(np.asarray(made(drawn))))
+    pictures = [np.asarray(made(one)).astype(int) for one in (drawn, led, alone)]
+    assert np.abs(pictures[2] - pictures[0]).max() <= 2
+    assert np.abs(pictures[1] - pictures[0]).max() > 2
+    for one in (wrong, gone):
+        failed = seed.read(one)
+        assert (failed.state, failed.error_code) == (JobState.FAILED, "checkpoint_unavailable")
+        assert "is to run over 'emoji-64" in str(failed.error_detail)

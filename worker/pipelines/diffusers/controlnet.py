@@ -96,7 +96,8 @@ class ControlNet(Pipeline):
         try:
             base = context.library.pipeline("text_to_image", params.base, params.base_revision)
         except CheckpointUnavailableError as error:
-            raise CheckpointUnavailableError(error.detail, **(error.extra | named)) from error
+            text = f"This ControlNet is to run over {params.base!r}: {error.detail}"
+            raise CheckpointUnavailableError(text, **(error.extra | named)) from error
         problem = misfit(self._net, base.denoiser.pipe) if isinstance(base, Diffusers) else "it is of another family"
         if not isinstance(base, Diffusers) or problem:
             text = f"This ControlNet does not run over {params.base!r}: {problem}. Name what it was trained for."
