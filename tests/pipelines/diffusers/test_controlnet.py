@@ -206,6 +206,42 @@ def test_a_folder_of_another_net_is_refused(cpu: Device, tmp_path: Path, config:
         open_bare(tmp_path, cpu)
 
 
+def test_half_and_eighth_precision_become_the_devices(parts: Parts, cpu: Device, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    any_of(parts("controlnet")[0])._net.save_pretrained(tmp_path)
+    (weights,) = tmp_path.glob("*.safetensors")
+    kinds = {True: torch.float8_e4m3fn, False: torch.float16}
+    stored = {name: value.to(kinds[value.ndim > 1]) for name, value in load_file(weights).items()}
+    save_file(stored, weights, metadata={"format": "pt"})
+    net = any_of(open_bare(tmp_path, cpu))._net
+    assert {value.dtype for value in net.parameters()} == {torch.float32}
+    assert all(torch.equal(value, stored[name].float()) for name, value in net.state_dict().items())
+
+
+def test_a_slim_one_that_reads_no_words_fits_by_its_channels(parts: Parts) -> None:
+    """As our own: without attention to the text, it leads a base whatever the text encoder's width."""
+    from diffusers import ControlNetModel
+
+    _, base = parts("controlnet")
+    unet = any_of(base)._pipe.unet.config
+    slim = ControlNetModel(
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        mid_block_type="UNetMidBlock2D",
+        block_out_channels=unet.block_out_channels,
+        layers_per_block=unet.layers_per_block,
+        norm_num_groups=unet.norm_num_groups,
+        attention_head_dim=unet.attention_head_dim,
+        cross_attention_dim=8,
+        conditioning_embedding_out_channels=(8, 8),
+    )
+    bare = any_of(load_family("controlnet"))(slim.eval())
+    assert run(bare, job(), context=over(base))[0].pixels.shape == (SIZE, SIZE, 3)
+    deep = ControlNetModel.from_config({**slim.config, "layers_per_block": 2})
+    with pytest.raises(InvalidInputError, match="differ in block_out_channels"):
+        run(any_of(load_family("controlnet"))(deep), job(), context=over(base))
+
+
 def test_a_file_that_lacks_weights_is_refused(parts: Parts, cpu: Device, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 

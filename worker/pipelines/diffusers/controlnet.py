@@ -117,10 +117,11 @@ def misfit(net: Any, pipe: Any) -> str:
     theirs, ours = getattr(pipe, part).config, net.config
     differing = [name for name in _ALIKE[part] if ours.get(name) is not None and ours[name] != theirs.get(name)]
     if part == "unet":
-        if net.attn_processors and ours.cross_attention_dim != theirs.cross_attention_dim:
+        reads_words = any("attn2" in name for name in net.attn_processors)
+        if reads_words and ours.cross_attention_dim != theirs.cross_attention_dim:
             differing.append("cross_attention_dim")
         if _residuals(net) != _skips(theirs):
-            differing.append("block_out_channels")
+            differing.append("block_out_channels or layers_per_block")
         if 2 ** (len(ours.conditioning_embedding_out_channels) - 1) != pipe.vae_scale_factor:
             differing.append("conditioning_embedding_out_channels")
     return f"their nets differ in {' and '.join(differing)}" if differing else ""
