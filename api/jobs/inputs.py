@@ -81,8 +81,9 @@ def with_revisions(services: Services, params: TaskParams) -> TaskParams:
     Raises:
         ValidationFailedError: there is no LoRA of that name.
     """
-    if isinstance(params, ControlParams) and params.base is not None:
-        params = params.model_copy(update={"base_revision": load_base(services, params.base).revision})
+    if isinstance(params, ControlParams):
+        revision = None if params.base is None else load_base(services, params.base).revision
+        params = params.model_copy(update={"base_revision": revision})
     if not isinstance(params, DiffusionParams) or not params.loras:
         return params
     with services.reader() as session:

@@ -76,6 +76,8 @@ def test_one_whose_base_is_not_here_is_passed_over(caller: Caller, seed: Seeder,
     seed.checkpoint("whole", tasks=("control",))
     assert submitted(caller, "control", image)["checkpoint"]["name"] == "canny"
     assert refused(caller, "control", image, checkpoint="orphan") == [("/params/base", "checkpoint_unknown")]
+    whole = submitted(caller, "control", image | {"base_revision": "mine"}, checkpoint="whole")
+    assert "base_revision" not in whole["params"]
     over = image | {"base": "tiny"}
     assert submitted(caller, "control", over)["checkpoint"]["name"] == "orphan"
     assert refused(caller, "control", over, checkpoint="whole") == [("/params/base", "not_used")]

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import torch
+
 from models.errors import CheckpointUnavailableError, InvalidInputError
 from models.params import ControlParams
 from worker.pipelines.base import CheckpointFiles, Context, Item, Output, Pipeline
@@ -162,7 +164,8 @@ def _open(folder: Path, device: "Device") -> "nn.Module":
         raise CheckpointUnavailableError(f"{folder.name} wants more than a map: a mode, or a mask. There is none here.")
     if net.config.get("conditioning_channels", _COLOURS) != _COLOURS:
         raise CheckpointUnavailableError(f"{folder.name} does not take maps of three channels.")
-    opened: nn.Module = net.eval().to(device.torch_device)
+    layout = torch.channels_last if device.kind == "cuda" else torch.preserve_format  # as the base's UNet has it
+    opened: nn.Module = net.eval().to(device.torch_device, memory_format=layout)
     return opened
 
 
