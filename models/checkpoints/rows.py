@@ -59,8 +59,9 @@ class Checkpoint(Base):
 
     @property
     def profile(self) -> CheckpointProfile:
-        """Bounds and defaults, as a value."""
-        return CheckpointProfile.model_validate(self.profile_json)
+        """Bounds and defaults, as a value. What a newer version wrote beside them is its own business."""
+        known = {name: value for name, value in self.profile_json.items() if name in CheckpointProfile.model_fields}
+        return CheckpointProfile.model_validate(known)
 
     @property
     def size_bytes(self) -> int:

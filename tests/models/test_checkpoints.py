@@ -164,6 +164,16 @@ def test_the_default_of_a_task_goes_before_older_ones(seed: Seeder, sessions: Se
         assert [row.name for row in list_checkpoints(session)] == ["first", "chosen"]
 
 
+def test_a_profile_of_a_newer_version_is_read_as_far_as_it_is_known(seed: Seeder, sessions: Sessions) -> None:
+    """During a deployment old processes read what new ones have registered."""
+    card = seed.checkpoint("newer")
+    with sessions.begin() as session:
+        row = session.get_one(Checkpoint, card.id)
+        row.profile_json = row.profile_json | {"of_tomorrow": True}
+    with sessions() as session:
+        assert session.get_one(Checkpoint, card.id).profile == card.profile
+
+
 def test_nobody_is_the_default_for_what_they_do_not_do(folder: Path) -> None:
     (folder / "safelight.json").write_text(json.dumps(CARD | {"profile": {"default_for": ["upscale"]}}))
     with pytest.raises(ValidationFailedError, match="default_for names a task that it does not do"):
