@@ -1,5 +1,7 @@
 """Training as a job on a device that is not the CPU: a step, a preview, samples and a checkpoint by every method."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from safetensors.torch import load
@@ -8,6 +10,7 @@ from tests.elsewhere import ELSEWHERE, Elsewhere
 from tests.pipelines.test_trainer import DATA, Room, item, run
 from worker.pipelines.base import Facts
 from worker.pipelines.trainer import family
+from worker.training import diffusion
 
 
 @pytest.mark.parametrize(
@@ -18,6 +21,7 @@ def test_whatever_is_trained_is_trained_on_the_device(
     method: str, previews: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(family, "SHEET_SECONDS", 0.0)
+    monkeypatch.setattr(diffusion, "DiffusionSettings", partial(diffusion.DiffusionSettings, sheet_steps=2))
     room = Room()
     room.previews_wanted = bool(previews)
     trainer = family.Trainer(1 << 20, ELSEWHERE)
