@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
 from torch import Tensor
 
+from tests.elsewhere import ELSEWHERE, Elsewhere
 from worker.nets.folders import FolderError
 from worker.training.batches import to_tensor
 from worker.training.loop import Budget, Keeping, Pace, tensors_of, train
@@ -56,6 +58,22 @@ def test_a_few_steps_on_a_new_subject_lower_its_loss_and_diffusers_reads_the_fil
         ours = learner.pipeline.unet(noisy, time, learner.context([CAPTION])).sample
     assert torch.allclose(adapted, ours, atol=5e-3)
     assert (adapted - plain).abs().max() > 10 * (adapted - ours).abs().max()
+
+
+def test_on_another_device_it_learns_the_same_and_its_file_comes_back(
+    zorb: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = LoraSettings(batch=2, text_encoder=True, sheet_steps=1)
+    with Elsewhere(monkeypatch) as elsewhere:
+        learner = LoraTask(settings, STARTER, zorb, [CAPTION], ELSEWHERE)
+        before = elsewhere.waits
+        figures = learner.train_step(0, 1.0)
+        assert elsewhere.waits - before == 1
+        assert elsewhere.autocasts == {ELSEWHERE.type}
+        assert figures == pytest.approx(task(zorb, settings).train_step(0, 1.0), rel=0.01)
+        assert learner.sheet().size == (12 * 64 * 2, 64 * 2)
+        learner.save(tmp_path)
+    assert all(value.isfinite().all() for value in load_file(tmp_path / "pytorch_lora_weights.safetensors").values())
 
 
 def test_only_the_adapters_learn(zorb: Tensor) -> None:

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from worker.nets.folders import FolderError
 from worker.training.loop import descend, rng_of
+from worker.training.placing import figures_of, sent
 from worker.training.schedule import noisy_times
 from worker.training.sheets import sheet
 
@@ -123,7 +124,7 @@ class LoraTask:
         """Scaled latents of all pictures, ``(N, C, h, w)``."""
         vae, parts = self.pipeline.vae, []
         for start in range(0, len(pictures), ENCODE_BATCH):
-            part = pictures[start : start + ENCODE_BATCH].float().to(self.device)
+            part = sent(pictures[start : start + ENCODE_BATCH], self.device).float()
             parts.append(vae.encode(part).latent_dist.mode() * vae.config.scaling_factor)
         return torch.cat(parts)
 
@@ -131,16 +132,16 @@ class LoraTask:
         """What the UNet attends to: ``(B, tokens, width)``."""
         tokenizer = self.pipeline.tokenizer
         tokens = tokenizer(captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)
-        ids = torch.tensor(tokens.input_ids, device=self.device)
+        ids = sent(torch.tensor(tokens.input_ids), self.device)
         with torch.set_grad_enabled(self.settings.text_encoder and torch.is_grad_enabled()):
             read: Tensor = self.pipeline.text_encoder(ids).last_hidden_state
         return read
 
     def loss(self, index: Tensor, captions: list[str], stream: torch.Generator) -> Tensor:
         """Mean squared error of the prediction that the checkpoint's scheduler asks for, on some latents ``(B,)``."""
-        clean, scheduler = self.latents[index.to(self.device)], self.noise_scheduler
-        times = noisy_times(len(index), scheduler.config.num_train_timesteps, 0.0, stream).to(self.device)
-        noise = torch.randn(clean.shape, generator=stream).to(self.device)
+        clean, scheduler = self.latents[sent(index, self.device)], self.noise_scheduler
+        times = sent(noisy_times(len(index), scheduler.config.num_train_timesteps, 0.0, stream), self.device)
+        noise = sent(torch.randn(clean.shape, generator=stream), self.device)
         noisy = scheduler.add_noise(clean, noise, times)
         target = target_of(scheduler, clean, noise, times)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -163,7 +164,7 @@ class LoraTask:
         descend(loss)
         norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip)
         self.optimizers["adamw"].step()
-        return {"loss": loss.item(), "norm": norm.item()}
+        return figures_of(loss=loss, norm=norm)
 
     def save(self, folder: Path) -> None:
         """Write ``pytorch_lora_weights.safetensors``, as float16."""
@@ -172,7 +173,7 @@ class LoraTask:
 
         layers = {
             name: {
-                key: value.half().contiguous()
+                key: value.half().cpu().contiguous()
                 for key, value in convert_state_dict_to_diffusers(
                     get_peft_model_state_dict(getattr(self.pipeline, name))
                 ).items()
