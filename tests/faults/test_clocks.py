@@ -13,10 +13,11 @@ from uuid import UUID
 import httpx
 import pytest
 from PIL import Image
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
 from models.artifacts import Upload
 from models.clients import Client, issue_key
+from models.daemons import Daemon
 from models.jobs import CheckpointCard, expire_overdue
 from models.session import Sessions
 from models.states import AttemptOutcome, JobState, Role
@@ -64,6 +65,8 @@ def test_leases_end_neither_early_nor_late(
     """Given a worker and a sweeper four hours apart, then a living lease stands and a dead one runs out."""
     wrong = crew.worker(**SHORT, **clock(of_worker), **trace.environment)
     crew.sweeper(**SHORT, **clock(of_sweeper))
+    # In its first lease it reaps nothing, however wrong a lease is.
+    until(lambda: _reaps(sessions), what="a sweeper past its grace")
     long = {"prompt": "step 0.1", "num_inference_steps": 60}
     living = seed.job(seed.client(), slow_checkpoint, params=long)
     crew.ticket()
@@ -190,6 +193,13 @@ def test_blobs_go_by_s3s_clock(crew: Crew, seed: Seeder, sessions: Sessions, sto
     crew.sweeper(**SHORT, **clock(offset))
     # Only this one: other tests keep theirs in the same bucket.
     until(lambda: not _stored(storage, key), what="the end of the upload")
+
+
+def _reaps(sessions: Sessions) -> bool:
+    """Whether a sweeper has had Postgres for longer than a lease."""
+    with sessions() as session:
+        since = session.scalar(select(func.now() - func.min(Daemon.working_since)))
+        return since is not None and since > timedelta(seconds=float(SHORT["SAFELIGHT_LEASE_SECONDS"]))
 
 
 def _stored(storage: Storage, key: str) -> bool:
