@@ -23,6 +23,7 @@ from models.migrate import migrate
 from models.session import Sessions, make_engine, make_sessions
 from models.settings import Settings
 from models.storage import Storage
+from tests.order import ordered
 from tests.seeding import Seeder
 from tests.services import Services, running_services
 
@@ -33,12 +34,28 @@ hypothesis_settings.load_profile("suite")
 DROP_TRIES = 20
 
 
-def pytest_configure() -> None:
-    """Hear what a terminal sends: started in the background, this process ignores it, and so would its children."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep our own order of files; and hear what a terminal sends.
+
+    Started in the background, this process ignores that, and so would its children.
+    """
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the files, the long ones begin early."""
+    if hasattr(config, "workerinput"):
+        place = {name: at for at, name in enumerate(ordered(_file_of(item) for item in items))}
+        items.sort(key=lambda item: place[_file_of(item)])
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.nodeid.split("::")[0]
 
 
 @pytest.fixture(scope="session")
