@@ -41,7 +41,7 @@ def test_a_worker_lets_go_before_the_job_is_given_on(
     """
     crew.worker(**SHORT, **trace.environment, **to_postgres(crew.settings, postgres_line))
     crew.sweeper(**SHORT)
-    job = seed.job(seed.client(), slow_checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 150})
+    job = seed.job(seed.client(), slow_checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 80})
     crew.ticket()
     until(lambda: trace.steps(job), what="the first step")
 
@@ -129,7 +129,7 @@ def test_a_worker_hears_that_its_job_was_given_on(
     Its own clock tells it nothing: every heartbeat was in time.
     """
     crew.worker(**SHORT, **trace.environment)
-    job = seed.job(seed.client(), slow_checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 100})
+    job = seed.job(seed.client(), slow_checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 50})
     crew.ticket()
     until(lambda: trace.steps(job), what="the first step")
     with sessions.begin() as session:
@@ -141,6 +141,6 @@ def test_a_worker_hears_that_its_job_was_given_on(
     until(lambda: len(trace.runs(job)) == 2, what="the second run")
 
     _, second = trace.runs(job)
-    assert len([step for step in trace.steps(job) if step.at < second.at]) < 100
+    assert len([step for step in trace.steps(job) if step.at < second.at]) < 50
     assert crew.finish(job, seconds=60) == [JobState.SUCCEEDED]
     assert_ended_once(sessions, storage, job, AttemptOutcome.LOST, AttemptOutcome.SUCCEEDED)

@@ -35,7 +35,7 @@ def test_the_sweeper_waits_a_lease_after_postgres_restarts(own: OwnCrew, trace: 
     """
     worker = own.crew.worker(**LONG, **trace.environment)
     sweeper = own.crew.sweeper(**LONG)
-    job = own.seed.job(own.seed.client(), own.checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 100})
+    job = own.seed.job(own.seed.client(), own.checkpoint, params={"prompt": "step 0.1", "num_inference_steps": 50})
     own.crew.ticket()
     until(lambda: trace.steps(job), what="the first step")
     child = child_of(worker)
