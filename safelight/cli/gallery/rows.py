@@ -107,6 +107,20 @@ ROWS: tuple[Row, ...] = (
         shows=("image",),
     ),
     Row(
+        "control",
+        "ControlNet, led by the edges of a picture (the last tile)",
+        "control",
+        {
+            **picture("translate-source"),
+            "prompt": "a 3d owl in the night sky",
+            "return_map": True,
+            "seed": 2,
+            "num_images": 3,
+        },
+        "emoji-64-canny",
+        shows=("image",),
+    ),
+    Row(
         "style-by-prompt",
         "Style transfer, the style in words",
         "style_transfer",
