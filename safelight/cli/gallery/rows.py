@@ -203,7 +203,7 @@ ROWS: tuple[Row, ...] = (
         "class-biggan",
         "BigGAN, truncated",
         "class_to_image",
-        {"class_label": 0, "num_images": 8, "seed": 1, "truncation": 0.7},
+        {"class_label": "strawberry", "num_images": 8, "seed": 1, "truncation": 0.7},
         "emoji-biggan",
     ),
     Row("class-dit", "DiT", "class_to_image", {"class_label": 0, "num_images": 8, "seed": 1}, "emoji-dit"),
