@@ -112,10 +112,10 @@ ROWS: tuple[Row, ...] = (
         "control",
         {
             **picture("translate-source"),
-            "prompt": "a 3d owl in the night sky",
+            "prompt": "a 3d owl on grass",
             "return_map": True,
             "seed": 2,
-            "num_images": 3,
+            "num_images": 2,
         },
         "emoji-64-canny",
         shows=("image",),
