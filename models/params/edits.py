@@ -123,8 +123,8 @@ class EditParams(PictureToPictureParams):
         return super().defaults(profile) | ({} if getattr(self, name) is not None else {name: value})
 
     def suits(self, profile: CheckpointProfile) -> bool:
-        """Instructions are what the task is for."""
-        return not profile.edits_by_strength
+        """Instructions are what the task is for, unless an operator has said what goes first."""
+        return not profile.edits_by_strength or "edit" in profile.default_for
 
     def shape(self) -> tuple[object, ...]:
         """One image guidance a call, or one strength."""

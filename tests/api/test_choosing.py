@@ -42,6 +42,14 @@ def test_an_edit_goes_to_what_follows_instructions_unless_it_asks_for_a_strength
     assert refused(caller, "edit", image | {"strength": 0.5}, checkpoint="obeys") == [("/params/strength", "not_used")]
 
 
+def test_an_operators_word_goes_before_instructions(caller: Caller, seed: Seeder, image: dict[str, Any]) -> None:
+    seed.checkpoint("obeys", tasks=("edit",))
+    first = PROFILE.model_copy(update={"edits_by_strength": True, "default_for": ("edit",)})
+    seed.checkpoint("anew", tasks=("edit",), profile=first)
+    assert submitted(caller, "edit", image)["checkpoint"]["name"] == "anew"
+    assert submitted(caller, "edit", image | {"image_guidance_scale": 2.0})["checkpoint"]["name"] == "obeys"
+
+
 def test_a_controlnet_by_itself_has_the_bounds_of_its_base_and_keeps_its_weights(
     caller: Caller, seed: Seeder, image: dict[str, Any]
 ) -> None:
