@@ -43,6 +43,7 @@ ROWS = (
     Row("emoji-64", "image_to_image", 16, {"prompt": PROMPT}, ("image",)),
     Row("emoji-64", "inpaint", 16, {"prompt": PROMPT}, ("image", "mask")),
     Row("emoji-64", "reconstruct", 32, {}, ("image",)),
+    Row("emoji-64-canny", "control", 16, {"prompt": PROMPT}, ("image",)),
     Row("emoji-classes", "class_to_image", 16, {"class_label": 0}),
     Row("emoji-dit", "class_to_image", 16, {"class_label": 0}),
     Row("emoji-ddpm", "sample", 16),
