@@ -24,7 +24,14 @@ from worker.training.sampling import PREVIEW
 
 STARTER = Path(__file__).parents[2] / "worker" / "starter"
 MEGABYTE = 1_000_000
-WEIGHTS_MEGABYTES = {"emoji-64-clip": 4.0, "emoji-classes": 3.5, "emoji-ddpm": 2.5, "emoji-dit": 4.0, "emoji-vae": 1.5}
+WEIGHTS_MEGABYTES = {
+    "emoji-64-canny": 3.0,
+    "emoji-64-clip": 4.0,
+    "emoji-classes": 3.5,
+    "emoji-ddpm": 2.5,
+    "emoji-dit": 4.0,
+    "emoji-vae": 1.5,
+}
 TILE = 64
 
 
