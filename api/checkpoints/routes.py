@@ -1,5 +1,6 @@
 """GET, POST and DELETE /v1/checkpoints."""
 
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -77,10 +78,11 @@ def _registration(body: CheckpointRequest) -> Registration:
     wanted = body.root
     if isinstance(wanted, LocalCheckpoint):
         try:
-            return read_folder(Path(wanted.location), name=wanted.name, pool=wanted.pool)
+            found = read_folder(Path(wanted.location), name=wanted.name, pool=wanted.pool)
         except OSError as error:
             reason = f"The folder cannot be read: {error.strerror}."
             raise ValidationFailedError([FieldError("/location", "unreadable", reason)]) from error
+        return found if wanted.base is None else _over(found, wanted.base)
     return Registration(
         name=wanted.name,
         family=wanted.family,
@@ -93,6 +95,13 @@ def _registration(body: CheckpointRequest) -> Registration:
         licence=wanted.licence,
         description=wanted.description,
     )
+
+
+def _over(found: Registration, base: str) -> Registration:
+    if not found.profile.takes_base:
+        text = "This checkpoint runs by itself; leave it out."
+        raise ValidationFailedError([FieldError("/base", "not_used", text)])
+    return replace(found, profile=found.profile.model_copy(update={"base": base}))
 
 
 def _view(row: Checkpoint) -> CheckpointView:

@@ -36,6 +36,7 @@ class LocalCheckpoint(BaseModel):
     location: str = Field(min_length=1, max_length=1000, description="A folder on the server.")
     name: Name | None = Field(None, description="That of its card if absent.")
     pool: Pool | None = Field(None, description="That of its card if absent.")
+    base: Name | None = Field(None, description="Of a ControlNet: what it runs over unless a job names another.")
 
 
 class RemoteCheckpoint(BaseModel):

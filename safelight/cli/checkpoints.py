@@ -37,10 +37,11 @@ def add(
     location: Annotated[str, typer.Argument(help="A folder that every worker of its pool can read.")],
     name: Annotated[str | None, typer.Option(help="Its own name when absent.")] = None,
     pool: Annotated[str | None, typer.Option(help="gpu or cpu.")] = None,
+    base: Annotated[str | None, typer.Option(help="Of a ControlNet: what it runs over.")] = None,
 ) -> None:
     """Register a checkpoint: safetensors only, every file hashed.  Needs an admin's key."""
     with remote.connect() as client:
-        made = client.add_checkpoint(location, name=name, pool=pool)
+        made = client.add_checkpoint(location, name=name, pool=pool, base=base)
     if remote.as_json:
         output.print_json(made)
     else:

@@ -286,12 +286,15 @@ class Client:
         """One checkpoint."""
         return self._object(Request("GET", f"/checkpoints/{quote(name, safe='')}"))
 
-    def add_checkpoint(self, location: str, *, name: str | None = None, pool: str | None = None, **more: Any) -> Json:
+    def add_checkpoint(
+        self, location: str, *, name: str | None = None, pool: str | None = None, base: str | None = None, **more: Any
+    ) -> Json:
         """Register a folder that every worker can read.  Needs an admin's key.
 
-        `more` are the fields of the other sources, e.g. `source="hub"` with its `family`, `tasks` and `files`.
+        `base` is what a ControlNet runs over unless a job names another.  `more` are the fields of the other sources,
+        e.g. `source="hub"` with its `family`, `tasks` and `files`.
         """
-        body = {"source": "local", "location": location, "name": name, "pool": pool, **more}
+        body = {"source": "local", "location": location, "name": name, "pool": pool, "base": base, **more}
         body = {field: value for field, value in body.items() if value is not None}
         # The same files give the same revision: registering twice does no more than once.
         return self._object(Request("POST", "/checkpoints", json=body, repeatable=True))

@@ -83,6 +83,15 @@ def test_a_folder_becomes_a_checkpoint_that_jobs_run_on(admin: Caller, folder: P
     assert admin.get(job["urls"]["self"]).json["checkpoint"]["name"] == "mine"
 
 
+def test_a_controlnet_is_told_what_it_runs_over(admin: Caller, folder: Path) -> None:
+    refused = admin.post("/v1/checkpoints", {"location": str(folder), "source": "local", "base": "sd15"})
+    assert assert_problem(refused, 422, "validation_failed")["errors"][0]["pointer"] == "/base"
+    card = {**CARD, "family": "controlnet", "tasks": ["control"], "profile": {"takes_base": True}}
+    (folder / "safelight.json").write_text(json.dumps(card))
+    made = admin.post("/v1/checkpoints", {"location": str(folder), "source": "local", "base": "sd15"})
+    assert made.json["profile"]["base"] == "sd15", made.text
+
+
 def test_pickled_weights_are_refused(admin: Caller, folder: Path) -> None:
     (folder / "model.ckpt").write_bytes(b"x")
     answer = admin.post("/v1/checkpoints", {"source": "local", "location": str(folder)})

@@ -35,8 +35,10 @@ def test_checkpoints_show_what_they_can(fake: FakeApi, run: Run) -> None:
     assert "emoji" in listed
     assert "64x64" in listed
     assert "(30)" in listed
-    assert run("checkpoints", "add", "/models/emoji", "--pool", "gpu").stdout.startswith("emoji @ abababababab")
-    assert fake.seen[-1].json == {"source": "local", "location": "/models/emoji", "pool": "gpu"}
+    assert run("checkpoints", "add", "/models/emoji", "--pool", "gpu", "--base", "sd15").stdout.startswith(
+        "emoji @ abababababab"
+    )
+    assert fake.seen[-1].json == {"source": "local", "location": "/models/emoji", "pool": "gpu", "base": "sd15"}
 
 
 def test_tasks_show_their_params(fake: FakeApi, run: Run) -> None:
