@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safelight.cli.gallery.rows import DATA_SET_PROMPTS, ROWS, TRANSLATE_SOURCE, From, Row
+from safelight.cli.gallery.rows import DATA_SET_PROMPTS, ROWS, SOURCES, From, Row
 
 if TYPE_CHECKING:
     from safelight.client import Client, Job
@@ -79,7 +79,7 @@ class Maker:
     def _job(self, key: str) -> "Job":
         """An earlier row's, made now if it was not asked for."""
         if key not in self._jobs:
-            row = next((row for row in (*ROWS, TRANSLATE_SOURCE) if row.key == key), None)
+            row = next((row for row in (*ROWS, *SOURCES) if row.key == key), None)
             if row is None:
                 raise KeyError(key)
             made = self._make(row)

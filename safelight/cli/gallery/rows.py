@@ -111,7 +111,7 @@ ROWS: tuple[Row, ...] = (
         "ControlNet, led by the edges of a picture (the last tile)",
         "control",
         {
-            **picture("translate-source"),
+            **picture("flat-owl"),
             "prompt": "a 3d owl on grass",
             "return_map": True,
             "seed": 2,
@@ -164,8 +164,16 @@ ROWS: tuple[Row, ...] = (
         "translate-flat-3d",
         "CycleGAN trained here, flat to 3D",
         "translate",
-        picture("translate-source"),
+        picture("flat-engine"),
         "emoji-flat-to-3d",
+        shows=("image",),
+    ),
+    Row(
+        "translate-3d-flat",
+        "Its other half, 3D to flat",
+        "translate",
+        picture("3d-panda"),
+        "emoji-3d-to-flat",
         shows=("image",),
     ),
     Row("sample-dcgan", "DCGAN", "sample", {"num_images": 16, "seed": 1}, "emoji-dcgan"),
@@ -284,9 +292,15 @@ ROWS: tuple[Row, ...] = (
 )
 """Rows whose checkpoint is not registered are left out, and the page says so."""
 
-TRANSLATE_SOURCE = Row(
-    "translate-source", "", "text_to_image", {"prompt": "a flat owl on a yellow background", "seed": 3}, "emoji-64"
+SOURCES = tuple(
+    Row(key, "", "text_to_image", {"prompt": prompt, "seed": 3}, "emoji-64")
+    for key, prompt in (
+        ("flat-owl", "a flat owl on a yellow background"),
+        ("flat-engine", "a flat fire engine on a blue background"),
+        ("3d-panda", "a 3d panda on a yellow background"),
+    )
 )
+"""Pictures that other rows start from, without a place of their own."""
 
 DATA_SET_PROMPTS = ("an apple", "a lemon", "a pear", "a banana", "a strawberry", "a tomato")
 """What the data set of the last rows is drawn from."""
