@@ -24,6 +24,9 @@ _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
 Flag = Literal["true", "false"]
 """A boolean of a query string."""
 
+NO_NUL = r"^[^\x00]*$"
+"""The pattern of free text in a document: JSON's text may hold NUL, Postgres' may not."""
+
 
 def digits(text: Any) -> Any:
     """Before an integer of a query string."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.reading import WholeNumber
+from api.reading import NO_NUL, WholeNumber
 from models.jobs.prepare import MAX_PRIORITY
 
 MAX_WEIGHT = 1000.0
@@ -24,7 +24,7 @@ Threshold = Annotated[
     float, Field(ge=0, le=1, description="Pictures whose safety score reaches it are withheld; null lets all pass.")
 ]
 Words = Annotated[
-    tuple[Annotated[str, Field(min_length=1, max_length=100)], ...],
+    tuple[Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)], ...],
     Field(max_length=10_000, description="Prompts with one of these are refused; `word*` is any that begins so."),
 ]
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.reading import NO_NUL
 from models.states import Role
 
 MAX_KEY_DAYS = 3650
@@ -25,7 +26,7 @@ class KeyRequest(BaseModel):
 
     client: ClientName = Field(description="Made when there is none of that name.")
     role: Role = Role.CLIENT
-    name: str = Field("", max_length=100, description="To tell keys apart.")
+    name: str = Field("", max_length=100, pattern=NO_NUL, description="To tell keys apart.")
     expires_in_days: int | None = Field(None, ge=1, le=MAX_KEY_DAYS, description="Never if absent.")
 
 
