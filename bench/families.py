@@ -11,12 +11,10 @@ from typing import Any
 
 import psutil
 from PIL import Image, ImageDraw
-from sqlalchemy import func, select
 
 from bench.report import Figure
 from bench.stack import Stack
-from models.jobs import Attempt, Job
-from models.session import make_engine, make_sessions
+from bench.work import time_of
 from safelight.client import Job as ClientJob
 from safelight.standalone import state as states
 from safelight.standalone.layout import Layout
@@ -120,17 +118,7 @@ def _through_system(stack: Stack, row: Row, inputs: Mapping[str, Path]) -> tuple
             jobs = [submit(tag) for _ in range(row.jobs)]
         for job in jobs:
             client.wait(job)
-    engine = make_engine(stack.settings, application="bench")
-    with make_sessions(engine)() as session:
-        first, last, largest = session.execute(
-            select(func.min(Job.started_at), func.max(Job.finished_at), func.max(Attempt.batch_jobs))
-            .join(Attempt, Attempt.job_id == Job.id)
-            .where(Job.tag == tag)
-        ).one()
-    engine.dispose()
-    assert first is not None
-    assert last is not None
-    return float((last - first).total_seconds()), int(largest or 0)
+    return time_of(stack.settings, tag)
 
 
 @contextlib.contextmanager

@@ -7,12 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from sqlalchemy import func, select
-
 from bench.report import Figure, spread
 from bench.stack import CHECKPOINT, Stack
-from models.jobs import Attempt, Job
-from models.session import make_engine, make_sessions
+from bench.work import time_of
 
 JOBS = 64
 BATCH = 8
@@ -103,15 +100,6 @@ def _through_system(stack: Stack, tag: str) -> float:
         ]
         for job in (plug, *jobs):
             client.wait(job)
-    engine = make_engine(stack.settings, application="bench")
-    with make_sessions(engine)() as session:
-        first, last, batches = session.execute(
-            select(func.min(Job.started_at), func.max(Job.finished_at), func.max(Attempt.batch_jobs))
-            .join(Attempt, Attempt.job_id == Job.id)
-            .where(Job.tag == tag)
-        ).one()
-    engine.dispose()
-    assert first is not None
-    assert last is not None
+    seconds, batches = time_of(stack.settings, tag)
     assert batches == BATCH, f"the worker's batches held {batches} jobs, the baseline's {BATCH}"
-    return float((last - first).total_seconds())
+    return seconds

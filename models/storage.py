@@ -1,6 +1,7 @@
 """Blobs: one bucket of any S3-compatible service, through boto3. Keys are made by `models.artifacts`."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,15 +79,9 @@ class Storage:
         Raises:
             NotFoundError: there is none.
         """
-        try:
+        with _reading(key):
             answer = self._client.get_object(Bucket=self.bucket, Key=key)
             return bytes(answer["Body"].read())
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _NOT_FOUND:
-                raise NotFoundError.of("object", key) from error
-            raise _mapped(error) from error
-        except BotoCoreError as error:
-            raise _mapped(error) from error
 
     def download(self, key: str, path: Path) -> None:
         """Write the object's bytes into a file, a piece at a time: weights do not fit into memory twice.
@@ -94,17 +89,11 @@ class Storage:
         Raises:
             NotFoundError: there is none.
         """
-        try:
+        with _reading(key):
             answer = self._client.get_object(Bucket=self.bucket, Key=key)
             with path.open("wb") as stream:
                 for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
                     stream.write(chunk)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _NOT_FOUND:
-                raise NotFoundError.of("object", key) from error
-            raise _mapped(error) from error
-        except BotoCoreError as error:
-            raise _mapped(error) from error
 
     def presigned_get(self, key: str, *, media_type: str, filename: str) -> str:
         """A URL that serves the object for a few minutes, by GET alone, as what we say it is and under our name for it.
@@ -145,14 +134,8 @@ class Storage:
         Raises:
             NotFoundError: there is none.
         """
-        try:
+        with _reading(key):
             answer = self._client.head_object(Bucket=self.bucket, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _NOT_FOUND:
-                raise NotFoundError.of("object", key) from error
-            raise _mapped(error) from error
-        except BotoCoreError as error:
-            raise _mapped(error) from error
         return int(answer["ContentLength"]), str(answer.get("ContentType", ""))
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -177,6 +160,19 @@ class Storage:
             return getattr(self._client, operation)(**arguments)
         except (BotoCoreError, ClientError) as error:
             raise _mapped(error) from error
+
+
+@contextmanager
+def _reading(key: str) -> Iterator[None]:
+    """Errors of a request for one object, as ours."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _NOT_FOUND:
+            raise NotFoundError.of("object", key) from error
+        raise _mapped(error) from error
+    except BotoCoreError as error:
+        raise _mapped(error) from error
 
 
 def _client(settings: Settings, endpoint: str | None, clock: S3Clock) -> Any:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, Unpack, overload
 from urllib.parse import quote
 
-from safelight.client import files
+from safelight.client import files, uploads
 from safelight.client.errors import ConflictError, JobFailedError, NotFoundError, ServerError
 from safelight.client.requests import JobOptions, idempotency_headers, job_body, with_inputs
 from safelight.client.retry import NO_RETRIES, RetryPolicy
@@ -21,8 +21,6 @@ from safelight.client.webhooks import Webhooks
 DEFAULT_TIMEOUT_SECONDS = 30.0
 DEFAULT_PATIENCE_SECONDS = 300.0
 PAGE_SIZE = 100
-DATA_SET_SECONDS = 300.0
-"""How long the API may take over an uploaded zip."""
 
 Json: TypeAlias = dict[str, Any]
 Rows: TypeAlias = list[dict[str, Any]]
@@ -250,22 +248,7 @@ class Client:
         What a data set holds stands in `raw["details"]`.  With `direct` the file goes straight to the object storage,
         which must be reachable from here, and the API only looks through it: for large data sets.
         """
-        with files.upload_part(Path(path)) as part:
-            # A zip is looked through before it is answered.
-            patience = DATA_SET_SECONDS if part[2] == files.ZIP else None
-            if direct:
-                return Artifact.read(self._object(self._sent_directly(part, patience)))
-            request = Request("POST", "/uploads", files={"file": part}, repeatable=True, read_seconds=patience)
-            return Artifact.read(self._object(request))
-
-    def _sent_directly(self, part: files.Part, patience: float | None) -> Request:
-        """What completes the upload, once the storage has the file."""
-        kind = "data_set" if part[2] == files.ZIP else "picture"
-        body = {"kind": kind, "size_bytes": files.size_of(part)}
-        link = self._object(Request("POST", "/uploads/links", json=body, repeatable=True))
-        self._transport.post_storage(link["url"], link["fields"], part)
-        path = f"/uploads/links/{quote(link['id'], safe='')}/complete"
-        return Request("POST", path, repeatable=True, read_seconds=patience)
+        return Artifact.read(uploads.send(self._transport, Path(path), direct=direct))
 
     def verify(self, path: str | Path) -> Json:
         """Whether a picture was made here: artifacts with its bytes or its pixels, and what the file claims."""
